@@ -1,0 +1,1 @@
+"""The churn system's asset graph: what is built, from what, when."""

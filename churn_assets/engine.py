@@ -1,0 +1,49 @@
+"""The embedded query engine: DuckDB over Parquet and CSV files."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+import duckdb
+import fsspec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+MEMORY_LIMIT = "2GB"
+"""What DuckDB may hold before it spills to `paths.data`/tmp."""
+
+
+@contextlib.contextmanager
+def connect(temporary: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Open an in-memory engine that spills to `temporary`, speaks UTC and keeps the order of rows."""
+    connection = duckdb.connect(config={"memory_limit": MEMORY_LIMIT, "temp_directory": str(temporary)})
+    try:
+        connection.execute("SET TimeZone = 'UTC'")
+        yield connection
+    finally:
+        connection.close()
+
+
+def register_remote(connection: duckdb.DuckDBPyConnection, names: Iterable[str]) -> None:
+    """Let the engine read URLs (s3://, gs://, memory://, …) through fsspec."""
+    for protocol in sorted({name.split("://")[0] for name in names if "://" in name}):
+        if protocol not in connection.list_filesystems():
+            connection.register_filesystem(fsspec.filesystem(protocol))
+
+
+def identifier(name: str) -> str:
+    """`name` quoted as an SQL identifier."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def literal(text: str) -> str:
+    """`text` quoted as an SQL string."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def list_literal(texts: list[str]) -> str:
+    """`texts` as an SQL list of strings."""
+    return "[" + ", ".join(literal(text) for text in texts) + "]"

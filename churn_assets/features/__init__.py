@@ -1,0 +1,1 @@
+"""From daily activity to what a model sees: windows, trends, labels."""

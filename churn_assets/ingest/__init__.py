@@ -1,0 +1,1 @@
+"""From a source to trusted rows: reading, the contract of raw data, quarantine."""

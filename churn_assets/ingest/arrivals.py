@@ -1,0 +1,54 @@
+"""Which files have been read, and which days were in them: how late events are found without reading all again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from churn_serving import atomic
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+UNDATED = "undated"
+"""The key of rows that belong to no day."""
+
+
+class FileContent(msgspec.Struct, frozen=True):
+    """One file as it was when it was read.
+
+    Attributes:
+        stamp: Size and modification time (or ETag), as text.
+        days: ISO day (or `undated`) → a fingerprint of its rows: their number and the sum of their hashes.
+    """
+
+    stamp: str
+    days: dict[str, str]
+
+
+Arrivals = dict[str, FileContent]
+"""Path or URL → what it held."""
+
+
+def read_arrivals(path: Path) -> Arrivals:
+    """What has been read so far; empty before the first time."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Arrivals)
+    except FileNotFoundError:
+        return {}
+
+
+def write_arrivals(path: Path, arrivals: Arrivals) -> None:
+    """Remember what has been read."""
+    atomic.write_bytes(path, msgspec.json.encode(arrivals, order="sorted"))
+
+
+def touched(before: Arrivals, now: Arrivals) -> set[str]:
+    """The days (ISO, or `undated`) whose rows differ: in a new, a changed or a vanished file."""
+    days: set[str] = set()
+    for name in before.keys() | now.keys():
+        old = before[name].days if name in before else {}
+        new = now[name].days if name in now else {}
+        days |= {day for day in old.keys() | new.keys() if old.get(day) != new.get(day)}
+    return days

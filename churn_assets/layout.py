@@ -1,0 +1,209 @@
+"""Where every table and file lies, and how a table of days is read and written.
+
+Under `paths.data`: one Parquet file a day and table, written aside and renamed. Under `paths.artifacts`: models,
+metrics, reports, the registry. No other module knows a path.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from churn_serving import atomic
+
+if TYPE_CHECKING:
+    from churn_serving.settings import Paths
+
+Stamp = list[int]
+"""Size and modification time (ns) of a file: changes when, and only when, its bytes were replaced by others."""
+
+
+StampOf = Callable[[date], Stamp | None]
+"""What a day was, or would be, built from."""
+
+EPOCH = date(1970, 1, 1)
+"""Day 0 of Arrow's and NumPy's dates."""
+
+
+class MissingTableError(FileNotFoundError):
+    """A table that something else should have built is not there; the message says what builds it."""
+
+
+def days_between(first: date, last: date) -> list[date]:
+    """All days from `first` to `last`, both included; empty if `last` is earlier."""
+    return [first + timedelta(days=n) for n in range((last - first).days + 1)]
+
+
+def write_table(path: Path, table: pa.Table) -> None:
+    """Write a Parquet file atomically; leave the old one untouched if the bytes are the same.
+
+    Raises:
+        OSError: The disk is full, or the folder cannot be written. The old file is still there.
+    """
+    with atomic.writing(path, keep_if_equal=True) as part:
+        pq.write_table(table, part, compression="zstd")
+
+
+def with_day(table: pa.Table, day: date) -> pa.Table:
+    """The table with the column `day` added."""
+    return table.append_column("day", pa.repeat(pa.scalar(day, pa.date32()), table.num_rows))
+
+
+def cut_by_day(table: pa.Table, days: Sequence[date]) -> Iterator[tuple[date, pa.Table]]:
+    """Cut a table that is ordered by its column `day` into one table a day, without that column."""
+    ordinals = table.column("day").cast(pa.int32()).to_numpy()
+    rest = table.drop_columns("day")
+    for day in days:
+        ordinal = (day - EPOCH).days
+        start, stop = np.searchsorted(ordinals, [ordinal, ordinal + 1])
+        yield day, rest.slice(start, stop - start)
+
+
+@dataclass(frozen=True)
+class Table:
+    """One Parquet file that holds a whole table."""
+
+    path: Path
+    made_by: str
+
+    def write(self, table: pa.Table) -> None:
+        """Replace the table, atomically."""
+        write_table(self.path, table)
+
+    def read(self, columns: Sequence[str] | None = None) -> pa.Table:
+        """Read the table.
+
+        Raises:
+            MissingTableError: It has not been built.
+        """
+        if not self.path.exists():
+            raise MissingTableError(f"{self.path} is not there: materialize `{self.made_by}` first")
+        return pq.read_table(self.path, columns=columns)
+
+
+@dataclass(frozen=True)
+class DayTable:
+    """A table in one Parquet file a day.
+
+    Beside the files, `built_from.json` keeps the stamp of the upstream file that each day was built from, so that a day
+    whose input was replaced later (late events) is known to be stale.
+    """
+
+    folder: Path
+    made_by: str
+
+    def path(self, day: date) -> Path:
+        """The file of one day."""
+        return self.folder / f"{day.isoformat()}.parquet"
+
+    def write(self, day: date, table: pa.Table) -> None:
+        """Replace one day, atomically."""
+        write_table(self.path(day), table)
+
+    def adopt(self, day: date, other: DayTable) -> None:
+        """Take one day's file over from another table."""
+        atomic.move(other.path(day), self.path(day))
+
+    def read(self, day: date, columns: Sequence[str] | None = None) -> pa.Table:
+        """Read one day.
+
+        Raises:
+            MissingTableError: That day has not been built.
+        """
+        return pq.read_table(self.existing([day])[0], columns=columns)
+
+    def days(self) -> list[date]:
+        """The days that are there, oldest first."""
+        return sorted(date.fromisoformat(path.stem) for path in self.folder.glob("[0-9]*.parquet"))
+
+    def existing(self, days: Iterable[date]) -> list[Path]:
+        """The files of `days`.
+
+        Raises:
+            MissingTableError: One of them has not been built.
+        """
+        paths = [self.path(day) for day in days]
+        missing = [path.stem for path in paths if not path.exists()]
+        if missing:
+            span = missing[0] if len(missing) == 1 else f"{missing[0]} … {missing[-1]} ({len(missing)} days)"
+            raise MissingTableError(f"`{self.made_by}` lacks {span}: materialize these partitions first")
+        return paths
+
+    def stamp(self, day: date) -> Stamp | None:
+        """Size and modification time of one day's file, or None."""
+        try:
+            status = self.path(day).stat()
+        except FileNotFoundError:
+            return None
+        return [status.st_size, status.st_mtime_ns]
+
+    def stale_days(self, stamp_of: StampOf) -> list[date]:
+        """Days that were built from upstream files that have been replaced since."""
+        recorded = self._built_from()
+        now = {key: stamp_of(date.fromisoformat(key)) for key in recorded}
+        return [date.fromisoformat(key) for key in sorted(now) if now[key] is not None and now[key] != recorded[key]]
+
+    def record(self, days: Iterable[date], stamp_of: StampOf) -> None:
+        """Remember which upstream files `days` were built from."""
+        stamps = {day.isoformat(): stamp for day in days if (stamp := stamp_of(day)) is not None}
+        atomic.write_text(self.folder / "built_from.json", json.dumps(self._built_from() | stamps, sort_keys=True))
+
+    def _built_from(self) -> dict[str, Stamp]:
+        try:
+            recorded: dict[str, Stamp] = json.loads((self.folder / "built_from.json").read_text())
+        except FileNotFoundError:
+            return {}
+        return recorded
+
+
+class Layout:
+    """Every path of the system."""
+
+    def __init__(self, paths: Paths) -> None:
+        self.data = paths.data
+        self.artifacts = paths.artifacts
+        raw, validated, features = (self.data / name for name in ("raw", "validated", "features"))
+        self.source_state = raw / "source.json"
+        self.arrivals = raw / "arrivals.json"
+        self.raw_users = Table(raw / "users.parquet", "raw_users")
+        self.raw_engagements = Table(raw / "engagements.parquet", "raw_users")
+        self.raw_events = DayTable(raw / "events", "raw_events")
+        self.users = Table(validated / "users.parquet", "validated_users")
+        self.engagements = Table(validated / "engagements.parquet", "validated_users")
+        self.events = DayTable(validated / "events", "validated_events")
+        self.user_daily = DayTable(features / "user_daily", "user_daily")
+        self.user_features = DayTable(features / "user_features", "user_features")
+        self.labels = DayTable(features / "churn_labels", "churn_labels")
+        self.training_set = Table(features / "training_set.parquet", "training_set")
+        self.quarantine = self.data / "quarantine"
+        self.predictions = self.data / "predictions"
+        self.temporary = self.data / "tmp"
+        self.models = self.artifacts / "models"
+        self.metrics = self.artifacts / "metrics"
+        self.reports = self.artifacts / "reports"
+        self.candidates = self.artifacts / "candidates"
+
+    def quarantine_file(self, table: str, day: date | None = None) -> Path:
+        """Where rejected rows of a table (and day) are kept, as CSV: people read them."""
+        return self.quarantine / (f"{table}_{day.isoformat()}.csv" if day else f"{table}.csv")
+
+    def predictions_file(self, day: date) -> Path:
+        """The scored population of a day."""
+        return self.predictions / f"churn_predictions_{day.isoformat()}.csv"
+
+    def top_file(self, day: date, k: int) -> Path:
+        """The `k` users most at risk on a day."""
+        return self.predictions / f"churn_top_{k}_{day.isoformat()}.csv"
+
+    @property
+    def latest_predictions(self) -> Path:
+        """A copy of the newest day's predictions."""
+        return self.predictions / "batch_predictions_latest.csv"

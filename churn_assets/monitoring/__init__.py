@@ -1,0 +1,1 @@
+"""Whether yesterday's answer can still be trusted: drift, score proxy, performance."""

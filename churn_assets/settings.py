@@ -1,0 +1,288 @@
+"""Every setting of the pipeline, in one place, validated at start.
+
+The keys are those of the YAML file that `CHURN_MLOPS_CONFIG` names; each can be overridden by an environment
+variable (see `churn_serving.settings`).
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from typing import Annotated, Literal, Self
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import AfterValidator, Field, field_validator, model_validator
+
+from churn_serving.settings import Paths, Section, ServingSettings, read_settings
+
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Days = Annotated[int, Field(ge=1, le=3650)]
+
+
+def _known_zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError):
+        raise ValueError("not a time zone of the IANA data base, such as UTC or Europe/Berlin") from None
+    return name
+
+
+def _cron(text: str) -> str:
+    if len(text.split()) != 5:
+        raise ValueError("not a cron line of five fields, such as `0 1 * * *`")
+    return text
+
+
+TimeZone = Annotated[str, AfterValidator(_known_zone)]
+Cron = Annotated[str, AfterValidator(_cron)]
+
+
+class ClockSettings(Section):
+    """What day it is."""
+
+    today: date | None = Field(default=None, description="Pretend that it is this day (UTC); else the real one.")
+
+
+class SyntheticSettings(Section):
+    """The generated platform."""
+
+    seed: int = 7
+    users: int = Field(default=2000, ge=1, le=50_000_000, description="Signed up by the 150th day.")
+    history_days: int = Field(default=150, ge=1, le=3650, description="Days of history before the first run.")
+    drift: float = Field(default=0.0, ge=0.0, le=1.0, description="Strength of a shift in behaviour.")
+    drift_from: date | None = Field(default=None, description="First shifted day.")
+
+
+class FileSettings(Section):
+    """One table of a file source, and how its columns are called.
+
+    Attributes:
+        path: A file, a glob or an fsspec URL; relative to `source.files.root`.
+        columns: Our name → the source's. Only what the source has.
+        event_type: Every row is this event (for files that hold one kind).
+        event_types: The source's event name → ours, or null to leave such rows out.
+    """
+
+    path: str
+    columns: dict[str, str]
+    format: Literal["auto", "csv", "parquet"] = "auto"
+    delimiter: str | None = Field(default=None, min_length=1, max_length=1)
+    encoding: str = "utf-8"
+    event_type: str | None = None
+    event_types: dict[str, str | None] | None = None
+
+    @model_validator(mode="after")
+    def _one_way_to_name_events(self) -> Self:
+        if self.event_type is not None and self.event_types is not None:
+            raise ValueError("give `event_type` or `event_types`, not both")
+        return self
+
+
+class FilesSettings(Section):
+    """A source of CSV or Parquet files."""
+
+    root: str = Field(default=".", description="Folder or URL that relative paths count from.")
+    users: FileSettings
+    events: list[FileSettings] = Field(min_length=1)
+    engagements: FileSettings | None = None
+
+    @model_validator(mode="after")
+    def _maps_what_is_required(self) -> Self:
+        _require(self.users, "users", ["user_id", "signup_date"])
+        for spec in self.events:
+            kind = [] if spec.event_type else ["event_type"]
+            _require(spec, f"events ({spec.path})", ["user_id", "event_time", *kind])
+        if self.engagements:
+            _require(self.engagements, "engagements", ["user_id", "started_on"])
+        return self
+
+
+def _require(spec: FileSettings, table: str, columns: list[str]) -> None:
+    missing = [column for column in columns if column not in spec.columns]
+    if missing:
+        raise ValueError(f"{table}: `columns:` must map {', '.join(missing)}")
+
+
+class SourceSettings(Section):
+    """Where raw data comes from."""
+
+    kind: Literal["synthetic", "files"] = "synthetic"
+    start_date: date | None = Field(default=None, description="First day of history; else found in the source.")
+    time_zone: TimeZone = Field(default="UTC", description="Zone of times that do not say theirs.")
+    synthetic: SyntheticSettings = SyntheticSettings()
+    files: FilesSettings | None = None
+
+    @model_validator(mode="after")
+    def _kind_is_described(self) -> Self:
+        if self.kind == "files" and self.files is None:
+            raise ValueError("`kind: files` needs a `files:` section; examples/oulad has one")
+        return self
+
+
+class EventType(Section):
+    """One kind of event.
+
+    Attributes:
+        counts: Name of the count in `user_daily` and of the features `<counts>_<w>d`; none are made without it.
+        phrase: The count in words, as a reason says it.
+        activity: Whether the user did it; a payment that happens by itself is no sign of life.
+    """
+
+    counts: str | None = Field(default=None, pattern=r"^[a-z][a-z0-9_]*$")
+    phrase: str = ""
+    activity: bool = True
+
+
+DEFAULT_EVENT_TYPES = {
+    "login": EventType(counts="logins", phrase="logins"),
+    "video_watch": EventType(),
+    "quiz_attempt": EventType(counts="quiz_attempts", phrase="quiz attempts"),
+    "enroll": EventType(counts="enrolls", phrase="course enrolments"),
+    "support_ticket": EventType(counts="support_tickets", phrase="support tickets"),
+    "payment_success": EventType(counts="payment_success", phrase="successful payments", activity=False),
+    "payment_failed": EventType(counts="payment_failed", phrase="failed payments", activity=False),
+}
+
+
+class EventSettings(Section):
+    """The vocabulary: which events there are. Given types are added to the default ones; null takes one away."""
+
+    types: dict[str, EventType | None] = Field(default_factory=dict)
+
+    @property
+    def vocabulary(self) -> dict[str, EventType]:
+        """Event types by name, in a fixed order."""
+        merged = DEFAULT_EVENT_TYPES | self.types
+        return {name: kind for name, kind in merged.items() if kind is not None}
+
+
+class UserSettings(Section):
+    """What is known of a user beside plan, payment, country and marketing source."""
+
+    attributes: dict[str, str] = Field(
+        default_factory=dict, description="Further categorical columns of the users table, with their meaning."
+    )
+
+
+class ValidationSettings(Section):
+    """The gate between raw and trusted data."""
+
+    max_reject_share: Share = Field(default=0.02, description="A larger share of rejected rows stops the run.")
+    signup_tolerance_days: int = Field(default=1, ge=0, description="An event may come this much before signup.")
+    max_watch_minutes: float = Field(default=1440.0, gt=0)
+    sample_rows: int = Field(default=5, ge=0, le=100, description="Rejected rows shown in the check.")
+
+
+class PopulationSettings(Section):
+    """Who is at risk and is scored."""
+
+    active_within_days: Days = 30
+
+
+class FeatureSettings(Section):
+    """Windows over which activity is summed."""
+
+    windows_days: tuple[Days, ...] = (7, 14, 30)
+
+    @field_validator("windows_days")
+    @classmethod
+    def _ascending(cls, windows: tuple[int, ...]) -> tuple[int, ...]:
+        if not windows or list(windows) != sorted(set(windows)):
+            raise ValueError("windows must be given once each, shortest first, such as [7, 14, 30]")
+        return windows
+
+
+class ChurnSettings(Section):
+    """The label: no activity in this many days after the as-of date."""
+
+    window_days: Days = 30
+
+
+class TrainingSettings(Section):
+    """How models are trained, and what a model must show before it serves."""
+
+    seed: int = 7
+    every_days: Days = Field(default=7, description="Distance of the as-of dates that are learned from.")
+    history_days: Days = Field(default=730, description="How far back training looks.")
+    max_rows: int = Field(default=1_500_000, ge=1000, description="More rows than this are sampled by user.")
+    test_share: float = Field(default=0.25, gt=0.0, lt=0.9)
+    calibration_share: float = Field(default=0.15, gt=0.0, lt=0.9)
+    bootstrap_replicates: int = Field(default=200, ge=20, le=5000)
+    min_pr_auc: Share = 0.60
+    min_gain_over_recency: float = Field(default=0.01, description="PR-AUC above days-since-last-activity alone.")
+    max_pr_auc_drop: Share = Field(default=0.01, description="Below the champion by at most this much.")
+    max_ece: Share = 0.05
+    max_latency_us: float = Field(default=2000.0, gt=0, description="One row through the compiled scorer.")
+
+
+class DriftSettings(Section):
+    """When the scored population is no longer the one that was learned from."""
+
+    warn_psi: float = Field(default=0.10, gt=0)
+    alert_psi: float = Field(default=0.25, gt=0)
+    page_rows: int = Field(default=20_000, ge=100, le=50_000, description="Rows of the sample that Evidently draws.")
+
+    @model_validator(mode="after")
+    def _warns_before_it_alerts(self) -> Self:
+        if self.warn_psi >= self.alert_psi:
+            raise ValueError("warn_psi must be below alert_psi")
+        return self
+
+
+class ScoringSettings(Section):
+    """The daily list."""
+
+    top_k: int = Field(default=50, ge=1, description="Rows of the short list.")
+
+
+class ScheduleSettings(Section):
+    """When things run."""
+
+    timezone: TimeZone = "UTC"
+    drift: Cron = "0 1 * * *"
+    batch: Cron = "0 2 * * *"
+    retrain: Cron = "0 3 * * 0"
+
+
+class NotifySettings(Section):
+    """Whom to tell."""
+
+    urls: list[str] = Field(default_factory=list, description="Apprise URLs.")
+
+
+class Settings(Section):
+    """The whole file."""
+
+    paths: Paths = Paths()
+    clock: ClockSettings = ClockSettings()
+    source: SourceSettings = SourceSettings()
+    events: EventSettings = EventSettings()
+    users: UserSettings = UserSettings()
+    validation: ValidationSettings = ValidationSettings()
+    population: PopulationSettings = PopulationSettings()
+    features: FeatureSettings = FeatureSettings()
+    churn: ChurnSettings = ChurnSettings()
+    training: TrainingSettings = TrainingSettings()
+    scoring: ScoringSettings = ScoringSettings()
+    drift: DriftSettings = DriftSettings()
+    schedules: ScheduleSettings = ScheduleSettings()
+    serving: ServingSettings = ServingSettings()
+    notify: NotifySettings = NotifySettings()
+
+    @property
+    def today(self) -> date:
+        """The day it is, in UTC: the one answer to that question."""
+        return self.clock.today or datetime.now(UTC).date()
+
+    @property
+    def yesterday(self) -> date:
+        """The newest whole day: what daily runs build."""
+        return self.today - timedelta(days=1)
+
+
+def load_settings() -> Settings:
+    """Read the settings of this process.
+
+    Raises:
+        SettingsError: The configuration is refused; the message says which key, which value and what is allowed.
+    """
+    return read_settings(Settings)

@@ -1,0 +1,1 @@
+"""What is served: the artifact, the registry and the scorer. Imports neither dagster nor scikit-learn."""

@@ -1,0 +1,113 @@
+"""Logistic regression, imputation, scaling, one-hot encoding and calibration folded into a few vectors."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from churn_serving.errors import ScorerError
+from churn_serving.scorer import Scorer
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from churn_serving.schema import FeatureSpec
+
+BLOCK = 4096
+"""Rows at a time, so that what is worked on stays in the cache."""
+
+LOG1P_FLOOR = -1 + 2.0**-40
+"""Counts are never negative; should one be, its logarithm stays finite."""
+
+
+class LinearScorer(Scorer):
+    """Calibrated log-odds as a sum of one term a feature.
+
+    A number's term is `weight * t(x) + offset`, with t the identity or log1p, and `missing` if x is NaN.
+    A category's term is read from `levels`: at `level_start + 1 + code`, with the unseen level first, and
+    `missing` again if it has none.
+
+    Args:
+        features: Schema of the encoded vector, F features.
+        weight: (F,) log-odds per unit of the transformed value; 0 for categories.
+        offset: (F,) added to the term when the value is there; 0 for categories.
+        missing: (F,) the term when the value is missing.
+        center: (F,) mean of the term in training, from which contributions are counted.
+        logarithmic: (F,) bool, whether t is log1p.
+        level_start: (F,) where a category's terms begin in `levels`; -1 for numbers and flags.
+        levels: (L,) terms of categories.
+        intercept: (1,) log-odds where every term is 0.
+
+    Raises:
+        ScorerError: The arrays do not fit together or are not finite.
+    """
+
+    kind: ClassVar[str] = "logistic_regression"
+
+    def __init__(self, features: tuple[FeatureSpec, ...], **arrays: NDArray[Any]) -> None:
+        super().__init__(features)
+        self._arrays = _checked(features, arrays)
+        self._weight, self._offset, self._missing = (self._arrays[name] for name in ("weight", "offset", "missing"))
+        self._logs = np.flatnonzero(self._arrays["logarithmic"])
+        self._categories = np.flatnonzero(self._arrays["level_start"] >= 0)
+        self._first_level = self._arrays["level_start"][self._categories] + 1
+        self._levels = self._arrays["levels"]
+        self._intercept = self._arrays["intercept"][0]
+        self.base = float(self._intercept + np.add.reduce(self._arrays["center"]))
+
+    def log_odds(self, encoded: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return calibrated log-odds (n,) of churn for an encoded matrix (n, F)."""
+        result = np.empty(len(encoded))
+        for start in range(0, len(encoded), BLOCK):
+            terms = self._terms(np.ascontiguousarray(encoded[start : start + BLOCK]))
+            result[start : start + BLOCK] = np.add.reduce(terms, axis=1)
+        result += self._intercept
+        return result
+
+    def log_odds_row(self, vector: NDArray[np.float64]) -> np.float64:
+        """Return what `log_odds` returns for this row (F,), bit for bit."""
+        total: np.float64 = np.add.reduce(self._terms(vector)) + self._intercept
+        return total
+
+    def contributions(self, encoded: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return each feature's term less its mean in training, (n, F)."""
+        terms = self._terms(encoded)
+        terms -= self._arrays["center"]
+        return terms
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return the arrays that make this scorer, by name."""
+        return dict(self._arrays)
+
+    def _terms(self, encoded: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the terms (..., F) of one row or many: the same operations on the same numbers."""
+        terms = encoded.copy()
+        if len(self._logs):
+            terms[..., self._logs] = np.log1p(np.maximum(encoded.take(self._logs, axis=-1), LOG1P_FLOOR))
+        terms *= self._weight
+        terms += self._offset
+        absent = np.isnan(encoded)
+        if len(self._categories):
+            codes = np.fmax(encoded.take(self._categories, axis=-1), -1.0)
+            terms[..., self._categories] = self._levels.take(codes.astype(np.intp) + self._first_level)
+        np.copyto(terms, self._missing, where=absent)
+        return terms
+
+
+def _checked(features: tuple[FeatureSpec, ...], arrays: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    wide = {"weight": float, "offset": float, "missing": float, "center": float}
+    forms = {**wide, "logarithmic": bool, "level_start": np.int64}
+    if set(arrays) != {*forms, "levels", "intercept"}:
+        raise ScorerError(f"a linear scorer has the arrays {sorted({*forms, 'levels', 'intercept'})}")
+    count = len(features)
+    if any(arrays[name].shape != (count,) for name in forms) or arrays["intercept"].shape != (1,):
+        raise ScorerError(f"the scorer's arrays do not have one entry for each of its {count} features")
+    if not all(np.isfinite(arrays[name]).all() for name in (*wide, "levels", "intercept")):
+        raise ScorerError("the scorer's weights are not finite")
+    for feature, start in zip(features, arrays["level_start"].tolist(), strict=True):
+        inside = 0 <= start <= len(arrays["levels"]) - len(feature.categories) - 1
+        if (feature.kind == "category") != (start >= 0) or (start >= 0 and not inside):
+            raise ScorerError(f"the scorer's levels do not fit the categories of {feature.name}")
+    ordered = {name: np.ascontiguousarray(arrays[name], dtype=form) for name, form in forms.items()}
+    return ordered | {name: np.ascontiguousarray(arrays[name], dtype=float) for name in ("levels", "intercept")}

@@ -1,0 +1,125 @@
+"""The model as plain arrays: the same bits for one row and for a million, without scikit-learn."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import msgspec
+import numpy as np
+
+from churn_serving.arrays import pack, unpack
+from churn_serving.atomic import write_bytes
+from churn_serving.encoding import Columns, Encoder
+from churn_serving.errors import ScorerError
+from churn_serving.schema import FeatureSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+LOWEST_LOG_ODDS = -700.0
+"""Where exp() would overflow; the probability there is 1e-304."""
+
+
+def probability(log_odds: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return 1 / (1 + exp(-z)), element by element, the same bits whatever the shape."""
+    return 1.0 / (1.0 + np.exp(-np.maximum(log_odds, LOWEST_LOG_ODDS)))
+
+
+class Scorer(ABC):
+    """A compiled model.
+
+    Attributes:
+        kind: What the arrays are, as the `.npz` file says it; also the manifest's `model_type`.
+        features: The schema of the encoded vector, categories with their levels.
+        base: Calibrated log-odds before any feature has spoken: `base + contributions(X).sum(axis=1)` is
+            `log_odds(X)`.
+    """
+
+    kind: ClassVar[str]
+    features: tuple[FeatureSpec, ...]
+    base: float
+
+    def __init__(self, features: tuple[FeatureSpec, ...]) -> None:
+        self.features = features
+        self._encoder = Encoder(features)
+
+    def encode_row(self, values: Mapping[str, Any]) -> NDArray[np.float64]:
+        """Return the vector (F,) of one row of named values; see `Encoder.row`."""
+        return self._encoder.row(values)
+
+    def encode_columns(self, table: Columns) -> NDArray[np.float64]:
+        """Return the matrix (n, F) of a table; see `Encoder.columns`."""
+        return self._encoder.columns(table)
+
+    @abstractmethod
+    def log_odds(self, encoded: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return calibrated log-odds (n,) of churn for an encoded matrix (n, F)."""
+
+    @abstractmethod
+    def log_odds_row(self, vector: NDArray[np.float64]) -> np.float64:
+        """Return what `log_odds` returns for this row (F,), bit for bit."""
+
+    @abstractmethod
+    def contributions(self, encoded: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return what each feature adds to the calibrated log-odds, (n, F)."""
+
+    @abstractmethod
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return the arrays that make this scorer, by name."""
+
+    def score(self, encoded: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return calibrated probabilities of churn (n,) for an encoded matrix (n, F)."""
+        return probability(self.log_odds(encoded))
+
+    def score_row(self, vector: NDArray[np.float64]) -> float:
+        """Return the probability of churn of one encoded row (F,), the same bits as `score` gives it."""
+        return 1.0 / (1.0 + float(np.exp(-max(self.log_odds_row(vector), LOWEST_LOG_ODDS))))
+
+    def to_bytes(self) -> bytes:
+        """Return the scorer as an `.npz` file; equal scorers give equal bytes."""
+        header = {"kind": _as_array(self.kind.encode()), "features": _as_array(msgspec.json.encode(self.features))}
+        return pack(header | self.arrays())
+
+    def save(self, path: Path) -> None:
+        """Write the scorer to `path`, atomically."""
+        write_bytes(path, self.to_bytes())
+
+
+def from_bytes(content: bytes) -> Scorer:
+    """Return the scorer that `Scorer.to_bytes` wrote.
+
+    Raises:
+        ScorerError: The bytes are no scorer, or its arrays are not a possible model.
+    """
+    from churn_serving.linear import LinearScorer  # noqa: PLC0415 - these import the base class above
+    from churn_serving.trees import TreeScorer  # noqa: PLC0415
+
+    arrays = unpack(content)
+    try:
+        kind = arrays.pop("kind").tobytes().decode()
+        features = msgspec.json.decode(arrays.pop("features").tobytes(), type=tuple[FeatureSpec, ...])
+        if kind == LinearScorer.kind:
+            return LinearScorer(features, **arrays)
+        if kind == TreeScorer.kind:
+            return TreeScorer(features, **arrays)
+    except (KeyError, TypeError, IndexError, ValueError) as error:  # msgspec's errors are ValueErrors
+        raise ScorerError(f"the compiled scorer is incomplete ({error}); restore or retrain it") from error
+    raise ScorerError(f"the compiled scorer is of an unknown kind {kind!r}; this code is older than the model")
+
+
+def load(path: Path) -> Scorer:
+    """Return the scorer saved at `path`.
+
+    Raises:
+        ScorerError: As `from_bytes`.
+        OSError: The file cannot be read.
+    """
+    return from_bytes(path.read_bytes())
+
+
+def _as_array(content: bytes) -> NDArray[np.uint8]:
+    return np.frombuffer(content, dtype=np.uint8)
