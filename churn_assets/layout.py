@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -65,6 +65,26 @@ def cut_by_day(table: pa.Table, days: Sequence[date]) -> Iterator[tuple[date, pa
         ordinal = (day - EPOCH).days
         start, stop = np.searchsorted(ordinals, [ordinal, ordinal + 1])
         yield day, rest.slice(start, stop - start)
+
+
+@dataclass
+class Built:
+    """What a step has done to a table of days.
+
+    Attributes:
+        days: Every day that was built.
+        late: Those of them that were not asked for: rows for them came after they had been built.
+        rows: How many rows they hold.
+    """
+
+    days: list[date] = field(default_factory=list)
+    late: list[date] = field(default_factory=list)
+    rows: int = 0
+
+    def add(self, day: date, rows: int) -> None:
+        """One more day is done."""
+        self.days.append(day)
+        self.rows += rows
 
 
 @dataclass(frozen=True)

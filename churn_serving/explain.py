@@ -12,6 +12,7 @@ every combination of intervals that it tells apart; a row's shares are then look
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from math import prod
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from churn_serving.forest import Forest
 
-TABLE_CELLS = 128
+TABLE_CELLS = 512
 """Most combinations in one cluster's table; a leaf that needs more is computed row by row."""
 
 BLOCK = 32
@@ -34,11 +35,11 @@ class Condition:
     """What a path asks of one feature.
 
     Attributes:
-        met: For each of the feature's intervals, whether it meets the condition.
+        met: The feature's intervals that meet the condition, as bits.
         ratio: The fraction of training rows that did, among those that came so far.
     """
 
-    met: NDArray[np.bool_]
+    met: int
     ratio: float
 
 
@@ -51,48 +52,48 @@ class Leaf:
 
 
 @dataclass(frozen=True)
-class States:
-    """What a cluster tells apart about one feature.
+class Cluster:
+    """Neighbouring leaves, and the states that they tell apart about each feature on their paths.
 
     Attributes:
-        number: For each of the feature's intervals the state that it is in.
-        met: (states, leaves) whether the state meets each leaf's condition on the feature.
+        leaves: The leaves.
+        states: By feature, a partition of its intervals (sets as bits): within one state all leaves' conditions have
+            the same answers.
     """
 
-    number: NDArray[np.intp]
-    met: NDArray[np.bool_]
-
-
-@dataclass(frozen=True)
-class Cluster:
-    """Neighbouring leaves, and the states of every feature on their paths."""
-
     leaves: list[Leaf]
-    states: dict[int, States]
+    states: dict[int, list[int]]
 
-    @classmethod
-    def of(cls, leaves: list[Leaf]) -> Cluster:
-        """Return the cluster of these leaves."""
-        return cls(
-            leaves, {place: _states(place, leaves) for place in dict.fromkeys(p for x in leaves for p in x.path)}
-        )
+    def __add__(self, other: Cluster) -> Cluster:
+        """Return the cluster of both clusters' leaves."""
+        states = self.states | other.states
+        for place in self.states.keys() & other.states.keys():
+            pairs = ((mine, yours) for mine in self.states[place] for yours in other.states[place])
+            states[place] = [mine & yours for mine, yours in pairs if mine & yours]
+        return Cluster(self.leaves + other.leaves, states)
 
     @property
     def cells(self) -> int:
         """Number of combinations of states."""
-        return prod(len(states.met) for states in self.states.values())
+        return prod(len(sets) for sets in self.states.values())
 
     def table(self) -> NDArray[np.float64]:
         """Return the shares of every feature (rows) for every combination of states, the last feature's fastest."""
-        sizes = [len(states.met) for states in self.states.values()]
+        sizes = [len(sets) for sets in self.states.values()]
         combination = np.indices(sizes).reshape(len(sizes), -1)
-        met = [states.met[number].T for states, number in zip(self.states.values(), combination, strict=True)]
+        met = [self._met(place)[:, numbers] for place, numbers in zip(self.states, combination, strict=True)]
         values = np.array([leaf.value for leaf in self.leaves])
-        return np.add.reduce(leaf_shares(np.stack(met, axis=1), self.ratios(), values), axis=0)
+        shares = leaf_shares(np.stack(met, axis=1), self.ratios(), values)
+        return shares.sum(axis=0)
 
     def ratios(self) -> NDArray[np.float64]:
         """Return each leaf's (rows) ratio for each feature (columns); 1 where it has no condition."""
         return np.array([[c.ratio if (c := leaf.path.get(p)) else 1.0 for p in self.states] for leaf in self.leaves])
+
+    def _met(self, place: int) -> NDArray[np.bool_]:
+        """Return whether each state (columns) meets each leaf's (rows) condition on one feature."""
+        conditions = [leaf.path.get(place) for leaf in self.leaves]
+        return np.array([[c is None or c.met & state > 0 for state in self.states[place]] for c in conditions])
 
 
 def leaf_shares(
@@ -108,10 +109,10 @@ def leaf_shares(
     Returns:
         (leaves, d, n) shares.
     """
-    nodes, weights = np.polynomial.legendre.leggauss((met.shape[1] + 1) // 2)
+    nodes, weights = _quadrature((met.shape[1] + 1) // 2)
     met_as_number = met.astype(np.float64)
     integral = np.zeros(met.shape)
-    for node, weight in zip(((nodes + 1) / 2).tolist(), (weights / 2).tolist(), strict=True):
+    for node, weight in zip(nodes, weights, strict=True):
         factors = met_as_number * node
         factors += (1 - node) * ratios[:, :, None]  # never 0: every node has training rows
         whole = np.multiply.reduce(factors, axis=1)
@@ -120,6 +121,13 @@ def leaf_shares(
     met_as_number -= ratios[:, :, None]
     integral *= met_as_number
     return integral
+
+
+@cache
+def _quadrature(count: int) -> tuple[list[float], list[float]]:
+    """Return nodes and weights of Gauss-Legendre quadrature from 0 to 1."""
+    nodes, weights = np.polynomial.legendre.leggauss(count)
+    return ((nodes + 1) / 2).tolist(), (weights / 2).tolist()
 
 
 class TreeShares:
@@ -146,7 +154,10 @@ class TreeShares:
             elif cluster.states:
                 clusters.append(cluster)
         first = forest.bins.first
-        self._parts = [_Tables(clusters, first), *(_Deep(leaves, first) for leaves in deep.values())]
+        self._parts: list[_Tables | _Deep] = [
+            _Tables(clusters, first),
+            *(_Deep(leaves, first) for leaves in deep.values()),
+        ]
 
     def contributions(self, encoded: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the shares (n, F) of encoded rows (n, F); with `base` they sum to the log-odds."""
@@ -169,14 +180,16 @@ class _Tables:
     def __init__(self, clusters: list[Cluster], first: NDArray[np.intp]) -> None:
         codes, tables = [np.empty(0, np.int32)], [np.empty(0)]
         pairs: list[tuple[int, int, int, int]] = []  # place, cluster, where its codes are, where its table is
+        sizes = np.diff(first).tolist()
         code_end = table_end = 0
         for number, cluster in enumerate(clusters):
             stride = cells = cluster.cells
-            for place, states in cluster.states.items():
-                stride //= len(states.met)
+            for place, sets in cluster.states.items():
+                stride //= len(sets)
                 pairs.append((place, number, code_end - int(first[place]), table_end))
-                codes.append((states.number * stride).astype(np.int32))
-                code_end, table_end = code_end + len(states.number), table_end + cells
+                own = sum(np.int32(state * stride) * _to_array(bits, sizes[place]) for state, bits in enumerate(sets))
+                codes.append(np.asarray(own, dtype=np.int32))
+                code_end, table_end = code_end + sizes[place], table_end + cells
             tables.append(cluster.table().ravel())
         self._codes, self._table = np.concatenate(codes), np.concatenate(tables)
         self._place, cluster_of, code_start, table_start = np.array(pairs, dtype=np.intp).reshape(-1, 4).T.copy()
@@ -201,10 +214,11 @@ class _Deep:
     def __init__(self, leaves: list[Leaf], first: NDArray[np.intp]) -> None:
         conditions = [condition for leaf in leaves for condition in leaf.path.values()]
         places = np.array([place for leaf in leaves for place in leaf.path])
-        ends = np.cumsum([len(condition.met) for condition in conditions])
+        sizes = np.diff(first)[places]
         self._place, self._by_place = places, _ByPlace(places)
-        self._met = np.concatenate([condition.met for condition in conditions])
-        self._met_start = (np.concatenate([[0], ends[:-1]]) - first[places])[:, None]
+        met = [_to_array(c.met, size) for c, size in zip(conditions, sizes.tolist(), strict=True)]
+        self._met = np.concatenate(met).astype(np.bool_)
+        self._met_start = (np.cumsum(sizes) - sizes - first[places])[:, None]
         self._ratios = np.array([condition.ratio for condition in conditions]).reshape(len(leaves), -1)
         self._values = np.array([leaf.value for leaf in leaves])
 
@@ -229,19 +243,20 @@ class _ByPlace:
 
 def _clusters(forest: Forest) -> list[Cluster]:
     """Return clusters that hold every leaf once, each with at most `TABLE_CELLS` cells or a single leaf."""
-    sides = {node: (place, goes_left) for node, place, goes_left in forest.splits()}
+    sides = {node: (place, _to_bits(goes_left), len(goes_left)) for node, place, goes_left in forest.splits()}
+    left, right, cover = forest.left.tolist(), forest.right.tolist(), forest.cover.tolist()
 
     def grow(node: int, path: dict[int, Condition]) -> list[Cluster]:
         if node not in sides:
-            return [Cluster.of([Leaf(float(forest.value[node]), path)])]
-        place, goes_left = sides[node]
-        before = path.get(place, Condition(np.ones_like(goes_left), 1.0))
+            return [_single(Leaf(float(forest.value[node]), path), forest.bins.first)]
+        place, goes_left, size = sides[node]
+        before = path.get(place, Condition((1 << size) - 1, 1.0))
         both = []
-        for child, side in ((forest.left[node], goes_left), (forest.right[node], ~goes_left)):
-            ratio = before.ratio * float(forest.cover[child] / forest.cover[node])
-            both.append(grow(int(child), {**path, place: Condition(before.met & side, ratio)}))
+        for child, side in ((left[node], goes_left), (right[node], ~goes_left)):
+            condition = Condition(before.met & side, before.ratio * cover[child] / cover[node])
+            both.append(grow(child, {**path, place: condition}))
         if all(len(part) == 1 for part in both):
-            together = Cluster.of(both[0][0].leaves + both[1][0].leaves)
+            together = both[0][0] + both[1][0]
             if together.cells <= TABLE_CELLS:
                 return [together]
         return both[0] + both[1]
@@ -249,12 +264,19 @@ def _clusters(forest: Forest) -> list[Cluster]:
     return [cluster for root in forest.first_node[:-1].tolist() for cluster in grow(root, {})]
 
 
-def _states(place: int, leaves: list[Leaf]) -> States:
-    """Number the different answers that the feature's intervals give to the leaves' conditions."""
-    conditions = [leaf.path.get(place) for leaf in leaves]
-    distinct = {id(c.met): c.met for c in conditions if c}
-    bit = {key: number for number, key in enumerate(distinct)}
-    answers = sum((met.astype(np.uint64) << np.uint64(bit[key]) for key, met in distinct.items()), np.uint64(0))
-    patterns, number = np.unique(answers, return_inverse=True)
-    met = [patterns >> np.uint64(bit[id(c.met)]) & np.uint64(1) if c else np.ones_like(patterns) for c in conditions]
-    return States(number, np.stack(met, axis=1).astype(np.bool_))
+def _single(leaf: Leaf, first: NDArray[np.intp]) -> Cluster:
+    states = {}
+    for place, condition in leaf.path.items():
+        everything = (1 << int(first[place + 1] - first[place])) - 1
+        states[place] = [bits for bits in (condition.met, everything & ~condition.met) if bits]
+    return Cluster([leaf], states)
+
+
+def _to_bits(flags: NDArray[np.bool_]) -> int:
+    return int.from_bytes(np.packbits(flags, bitorder="little").tobytes(), "little")
+
+
+def _to_array(bits: int, size: int) -> NDArray[np.uint8]:
+    """Return the lowest `size` bits as zeros and ones."""
+    content = np.frombuffer(bits.to_bytes((size + 7) // 8, "little"), dtype=np.uint8)
+    return np.unpackbits(content, count=size, bitorder="little")

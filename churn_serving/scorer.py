@@ -95,8 +95,8 @@ def from_bytes(content: bytes) -> Scorer:
     Raises:
         ScorerError: The bytes are no scorer, or its arrays are not a possible model.
     """
-    from churn_serving.linear import LinearScorer  # noqa: PLC0415 - these import the base class above
-    from churn_serving.trees import TreeScorer  # noqa: PLC0415
+    from churn_serving.linear import LinearScorer
+    from churn_serving.trees import TreeScorer
 
     arrays = unpack(content)
     try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +12,7 @@ import pyarrow as pa
 from churn_assets.engine import connect
 from churn_assets.ingest import validation
 from churn_assets.ingest.source import SourceError
-from churn_assets.layout import DayTable, cut_by_day, with_day
+from churn_assets.layout import Built, DayTable, cut_by_day, with_day
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -22,25 +21,6 @@ if TYPE_CHECKING:
     from churn_assets.workspace import Workspace
 
 ROWS_PER_QUERY = 400_000
-
-
-@dataclass
-class Built:
-    """What a step has done.
-
-    Attributes:
-        days: Every day that was built.
-        late: Those of them that were not asked for: rows for them came after they had been built.
-        rows: How many rows they hold.
-    """
-
-    days: list[date] = field(default_factory=list)
-    late: list[date] = field(default_factory=list)
-    rows: int = 0
-
-
-class TooManyRejectsError(RuntimeError):
-    """More rows break the contract than are allowed; nothing was replaced."""
 
 
 def ingest_users(workspace: Workspace) -> int:
@@ -73,8 +53,7 @@ def ingest_events(workspace: Workspace, days: Sequence[date], tell: Callable[[st
     built = Built(late=late)
     for number, (day, table) in enumerate(source.events(sorted(wanted | set(late))), start=1):
         raw.write(day, table)
-        built.days.append(day)
-        built.rows += table.num_rows
+        built.add(day, table.num_rows)
         if number % 50 == 0:
             tell(f"{number} of {len(wanted) + len(late)} days read, up to {day}")
     source.acknowledge()

@@ -20,6 +20,7 @@ GRID = 1024
 """Minutes and scores are kept to 1/1024: sums of such numbers are exact in floating point, in any order."""
 
 MAX_EVENT_COUNT = 1_000_000
+EVENT_NUMBERS = ("watch_minutes", "quiz_score", "amount", "event_count")
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ def event_rules(settings: Settings, columns: Sequence[str]) -> list[Rule]:
 def typed_events(columns: Sequence[str]) -> str:
     """SQL: `raw` with every column typed; what cannot be typed is null, its text beside it."""
     numbers = []
-    for name in ("watch_minutes", "quiz_score", "amount", "event_count"):
+    for name in EVENT_NUMBERS:
         column = identifier(name)
         numbers.append(
             f"CAST({column} AS VARCHAR) AS {name}_text, TRY_CAST({column} AS DOUBLE) AS {name}"

@@ -321,7 +321,7 @@ def _compare(scorer: Scorer, fitted: _Fitted) -> None:
 
 def _probes(fitted: _Fitted) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Return made-up rows, as the model reads them and as the scorer does."""
-    import pandas as pd  # noqa: PLC0415 - heavy
+    import pandas as pd
 
     random = np.random.default_rng(0)
     frame: dict[str, Any] = {}

@@ -28,7 +28,7 @@ class GateSettings:
 
     min_pr_auc: float | None = 0.60
     min_pr_auc_lift: float | None = None
-    min_gain_over_recency: float = 0.0
+    min_gain_over_recency: float = 0.01
     max_pr_auc_drop: float = 0.02
     max_ece: float = 0.05
     max_golden_error: float = 1e-9

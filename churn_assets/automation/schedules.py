@@ -1,0 +1,54 @@
+"""When jobs run: the cron lines of the settings, in their time zone, for the newest whole day (UTC)."""
+
+from __future__ import annotations
+
+import dagster as dg
+
+from churn_assets.automation.jobs import daily_job, drift_job, retrain_job
+from churn_assets.partitions import DAILY
+from churn_assets.resources import load_workspace
+
+_SETTINGS = load_workspace().settings.schedules
+
+
+def _newest_day(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+    day = DAILY.get_last_partition_key(context.scheduled_execution_time)
+    if day is None:
+        return dg.SkipReason("the history has no whole day yet")
+    return dg.RunRequest(run_key=day, partition_key=day)
+
+
+@dg.schedule(
+    cron_schedule=_SETTINGS.drift,
+    job=drift_job,
+    execution_timezone=_SETTINGS.timezone,
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+)
+def drift_daily(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+    """Every day: whether the model still knows the population."""
+    return _newest_day(context)
+
+
+@dg.schedule(
+    cron_schedule=_SETTINGS.batch,
+    job=daily_job,
+    execution_timezone=_SETTINGS.timezone,
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+)
+def batch_daily(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+    """Every day: ingest, features, predictions."""
+    return _newest_day(context)
+
+
+@dg.schedule(
+    cron_schedule=_SETTINGS.retrain,
+    job=retrain_job,
+    execution_timezone=_SETTINGS.timezone,
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+)
+def retrain_weekly(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+    """Every week: train, judge, promote the winner."""
+    return dg.RunRequest(run_key=f"week of {context.scheduled_execution_time:%Y-%m-%d}")
+
+
+SCHEDULES = (drift_daily, batch_daily, retrain_weekly)
