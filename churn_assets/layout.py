@@ -209,7 +209,6 @@ class Layout:
         self.models = self.artifacts / "models"
         self.metrics = self.artifacts / "metrics"
         self.reports = self.artifacts / "reports"
-        self.candidates = self.artifacts / "candidates"
 
     def quarantine_file(self, table: str, day: date | None = None) -> Path:
         """Where rejected rows of a table (and day) are kept, as CSV: people read them."""
@@ -222,6 +221,41 @@ class Layout:
     def top_file(self, day: date, k: int) -> Path:
         """The `k` users most at risk on a day."""
         return self.predictions / f"churn_top_{k}_{day.isoformat()}.csv"
+
+    def drift_file(self, day: date) -> Path:
+        """The drift report of a day, for machines."""
+        return self.metrics / f"data_drift_{day.isoformat()}.json"
+
+    @property
+    def latest_drift(self) -> Path:
+        """A copy of the newest day's drift report."""
+        return self.metrics / "data_drift_latest.json"
+
+    @property
+    def latest_score_proxy(self) -> Path:
+        """What the newest day's scores look like."""
+        return self.metrics / "score_proxy_latest.json"
+
+    def drift_page(self, day: date) -> Path:
+        """The drift report of a day, for people."""
+        return self.reports / f"drift_{day.isoformat()}.html"
+
+    def evidently_page(self, day: date) -> Path:
+        """Evidently's page behind it."""
+        return self.reports / f"drift_{day.isoformat()}_evidently.html"
+
+    def version_folder(self, version: str) -> Path:
+        """Where the registry keeps what belongs to a version."""
+        return self.artifacts / "registry" / version
+
+    @property
+    def promotion_history(self) -> Path:
+        """What was promoted, refused and rolled back, when and why."""
+        return self.artifacts / "registry" / "history.jsonl"
+
+    def model_card(self, version: str) -> Path:
+        """The card of a model."""
+        return self.reports / f"model_{version}.html"
 
     @property
     def latest_predictions(self) -> Path:

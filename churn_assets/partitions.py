@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from churn_assets.layout import Built
+
+# Single-run backfills carry this label in 1.13; every process would print it for every asset.
+warnings.filterwarnings("ignore", category=dg.BetaWarning)
 
 FALLBACK_DAYS = 365
 """Days of partitions that are shown while the source cannot be read: the error comes when it is materialized."""
@@ -57,4 +61,5 @@ def built_metadata(built: Built, folder: object) -> dict[str, dg.MetadataValue]:
 
 
 DAILY = daily_partitions()
+ALL_DAYS = dg.AllPartitionMapping()
 SINGLE_RUN = dg.BackfillPolicy.single_run()

@@ -197,21 +197,48 @@ class ChurnSettings(Section):
     window_days: Days = 30
 
 
-class TrainingSettings(Section):
+class ModelSettings(Section):
+    """Tuning, with defaults that suit some thousand to some million rows."""
+
+    logistic_c: float = Field(default=1.0, gt=0, description="Inverse strength of the logistic regression's penalty.")
+    learning_rate: float = Field(default=0.06, gt=0, le=1, description="Shrinkage of each tree.")
+    iterations: int = Field(default=150, ge=1, le=5000, description="Number of trees.")
+    max_leaf_nodes: int = Field(default=15, ge=2, le=31, description="The compiled scorer has 32 bits for a tree.")
+    min_samples_leaf: int = Field(default=40, ge=1, description="Fewest training rows of a leaf.")
+    l2: float = Field(default=1.0, ge=0, description="Penalty on the leaf values.")
+    max_levels: int = Field(default=50, ge=1, description="Levels of a category; rarer ones count as unseen.")
+    level_min_rows: int = Field(default=20, ge=1, description="Fewest training rows of such a level.")
+    threads: int = Field(
+        default=1,
+        ge=1,
+        description="Threads that grow the trees; the result does not depend on it. More of them help on idle cores "
+        "from some 100,000 rows on; on busy ones they wait for each other.",
+    )
+
+
+class GateSettings(Section):
+    """What a model must show before it serves."""
+
+    min_pr_auc: Share | None = Field(default=0.60, description="Least PR-AUC; null for no absolute floor.")
+    min_pr_auc_lift: float | None = Field(default=None, ge=1, description="Least PR-AUC over the prevalence.")
+    min_gain_over_recency: float = Field(default=0.01, description="PR-AUC above days-since-last-activity alone.")
+    max_pr_auc_drop: Share = Field(default=0.01, description="Most PR-AUC that may be lost against the champion.")
+    max_ece: Share = Field(default=0.05, description="Most expected calibration error.")
+    max_golden_error: float = Field(default=1e-9, ge=0, description="Of a golden row's score after the round trip.")
+    max_latency_us: float = Field(default=2000.0, gt=0, description="One row through the compiled scorer.")
+
+
+class TrainingSettings(GateSettings):
     """How models are trained, and what a model must show before it serves."""
 
     seed: int = 7
     every_days: Days = Field(default=7, description="Distance of the as-of dates that are learned from.")
-    history_days: Days = Field(default=730, description="How far back training looks.")
+    history_days: Days = Field(default=1095, description="How far back training looks.")
     max_rows: int = Field(default=1_500_000, ge=1000, description="More rows than this are sampled by user.")
     test_share: float = Field(default=0.25, gt=0.0, lt=0.9)
     calibration_share: float = Field(default=0.15, gt=0.0, lt=0.9)
     bootstrap_replicates: int = Field(default=200, ge=20, le=5000)
-    min_pr_auc: Share = 0.60
-    min_gain_over_recency: float = Field(default=0.01, description="PR-AUC above days-since-last-activity alone.")
-    max_pr_auc_drop: Share = Field(default=0.01, description="Below the champion by at most this much.")
-    max_ece: Share = 0.05
-    max_latency_us: float = Field(default=2000.0, gt=0, description="One row through the compiled scorer.")
+    model: ModelSettings = ModelSettings()
 
 
 class DriftSettings(Section):

@@ -52,7 +52,7 @@ class Workspace:
         if self.settings.source.kind == "files":
             from churn_assets.ingest.files import FilesSource
 
-            return FilesSource(self.settings, self.layout)
+            return FilesSource(self.settings, self.layout, self._pinned())
         from churn_assets.ingest.generated import GeneratedSource
 
         return GeneratedSource(self.settings.source.synthetic, self.history_start)

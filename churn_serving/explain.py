@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from churn_serving.forest import Forest
 
-TABLE_CELLS = 512
+TABLE_CELLS = 1024
 """Most combinations in one cluster's table; a leaf that needs more is computed row by row."""
 
 BLOCK = 32
@@ -83,8 +83,8 @@ class Cluster:
         combination = np.indices(sizes).reshape(len(sizes), -1)
         met = [self._met(place)[:, numbers] for place, numbers in zip(self.states, combination, strict=True)]
         values = np.array([leaf.value for leaf in self.leaves])
-        shares = leaf_shares(np.stack(met, axis=1), self.ratios(), values)
-        return shares.sum(axis=0)
+        shares: NDArray[np.float64] = leaf_shares(np.stack(met, axis=1), self.ratios(), values).sum(axis=0)
+        return shares
 
     def ratios(self) -> NDArray[np.float64]:
         """Return each leaf's (rows) ratio for each feature (columns); 1 where it has no condition."""

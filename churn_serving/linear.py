@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from churn_serving.encoding import UNSEEN
 from churn_serving.errors import ScorerError
 from churn_serving.scorer import Scorer
 
@@ -48,10 +49,12 @@ class LinearScorer(Scorer):
     def __init__(self, features: tuple[FeatureSpec, ...], **arrays: NDArray[Any]) -> None:
         super().__init__(features)
         self._arrays = _checked(features, arrays)
-        self._weight, self._offset, self._missing = (self._arrays[name] for name in ("weight", "offset", "missing"))
-        self._logs = np.flatnonzero(self._arrays["logarithmic"])
-        self._categories = np.flatnonzero(self._arrays["level_start"] >= 0)
-        self._first_level = self._arrays["level_start"][self._categories] + 1
+        self._order, self._logs, self._categories = _grouped(self._arrays)
+        is_category = self._arrays["level_start"] >= 0
+        self._weight = np.where(is_category, 1.0, self._arrays["weight"])[self._order]  # a level's term stays as it is
+        self._offset = np.where(is_category, 0.0, self._arrays["offset"])[self._order]
+        self._missing = self._arrays["missing"][self._order]
+        self._first_level = self._arrays["level_start"][self._order][self._categories] + 1
         self._levels = self._arrays["levels"]
         self._intercept = self._arrays["intercept"][0]
         self.base = float(self._intercept + np.add.reduce(self._arrays["center"]))
@@ -72,7 +75,8 @@ class LinearScorer(Scorer):
 
     def contributions(self, encoded: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return each feature's term less its mean in training, (n, F)."""
-        terms = self._terms(encoded)
+        terms = np.empty_like(encoded)
+        terms[:, self._order] = self._terms(encoded)
         terms -= self._arrays["center"]
         return terms
 
@@ -81,18 +85,25 @@ class LinearScorer(Scorer):
         return dict(self._arrays)
 
     def _terms(self, encoded: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the terms (..., F) of one row or many: the same operations on the same numbers."""
-        terms = encoded.copy()
-        if len(self._logs):
-            terms[..., self._logs] = np.log1p(np.maximum(encoded.take(self._logs, axis=-1), LOG1P_FLOOR))
+        """Return the terms (..., F), in `_order`, of one row or many: the same operations on the same numbers."""
+        terms = encoded.take(self._order, axis=-1)
+        absent = np.isnan(terms)
+        logs, codes = terms[..., self._logs], terms[..., self._categories]
+        np.maximum(logs, LOG1P_FLOOR, out=logs)
+        np.log1p(logs, out=logs)
+        codes[...] = self._levels.take(np.fmax(codes, UNSEEN).astype(np.intp) + self._first_level)
         terms *= self._weight
         terms += self._offset
-        absent = np.isnan(encoded)
-        if len(self._categories):
-            codes = np.fmax(encoded.take(self._categories, axis=-1), -1.0)
-            terms[..., self._categories] = self._levels.take(codes.astype(np.intp) + self._first_level)
-        np.copyto(terms, self._missing, where=absent)
-        return terms
+        return np.where(absent, self._missing, terms)
+
+
+def _grouped(arrays: dict[str, NDArray[Any]]) -> tuple[NDArray[np.intp], slice, slice]:
+    """Return an order of the features that has logarithmic ones and categories together, and where those stand."""
+    is_category = arrays["level_start"] >= 0
+    group = np.where(is_category, 2, arrays["logarithmic"])
+    categories = len(group) - int(is_category.sum())
+    plain = int((group == 0).sum())
+    return np.argsort(group, kind="stable"), slice(plain, categories), slice(categories, len(group))
 
 
 def _checked(features: tuple[FeatureSpec, ...], arrays: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:

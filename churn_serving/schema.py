@@ -11,6 +11,7 @@ MISSING_CATEGORY = "(missing)"
 """The category of a row that has none; a level of its own if training saw such rows."""
 
 _NO_LOWER, _NO_UPPER = -math.inf, math.inf
+_NEVER_MISSING = "never missing"
 
 
 class FeatureSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -32,15 +33,18 @@ class FeatureSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     kind: Literal["number", "flag", "category"]
     meaning: str
     unit: str = ""
-    null_meaning: str = "never missing"
+    null_meaning: str = _NEVER_MISSING
     lower: float = _NO_LOWER
     upper: float = _NO_UPPER
     phrase: str = ""
     categories: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Make infinite bounds the default objects: only those are left out of JSON, which has no infinity."""
-        if self.lower == _NO_LOWER:
-            msgspec.structs.force_setattr(self, "lower", _NO_LOWER)
-        if self.upper == _NO_UPPER:
-            msgspec.structs.force_setattr(self, "upper", _NO_UPPER)
+        """Give equal features equal JSON: bounds are floats, and what equals a default is that very object.
+
+        msgspec leaves out a field only if it *is* its default, and JSON has no infinity to write instead.
+        """
+        msgspec.structs.force_setattr(self, "lower", _NO_LOWER if self.lower == _NO_LOWER else float(self.lower))
+        msgspec.structs.force_setattr(self, "upper", _NO_UPPER if self.upper == _NO_UPPER else float(self.upper))
+        if self.null_meaning == _NEVER_MISSING:
+            msgspec.structs.force_setattr(self, "null_meaning", _NEVER_MISSING)

@@ -91,7 +91,7 @@ def _read_file(name: str) -> dict[str, Any]:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise SettingsError(f"{CONFIG_VARIABLE} names {path}, which cannot be read: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError) as error:  # an impossible date or byte is a ValueError
         raise SettingsError(f"{path} is not YAML: {error}") from None
     if content is None:
         return {}
@@ -112,7 +112,7 @@ def _overrides(environment: Mapping[str, str]) -> list[tuple[str, list[str], Any
 def _scalar(text: str) -> Any:
     try:
         return yaml.safe_load(text)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError):  # an impossible date is a ValueError
         return text
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dagster as dg
 
-from churn_assets.partitions import DAILY
-
 HISTORY = dg.AssetSelection.assets(
     "raw_users", "raw_events", "validated_users", "validated_events", "user_daily", "churn_labels"
 )
@@ -18,26 +16,22 @@ ONE_AT_A_TIME = {"churn/retrain": "one at a time"}
 history_job = dg.define_asset_job(
     "history_job",
     HISTORY,
-    partitions_def=DAILY,
     description="Days of history: raw data, validation, daily activity, labels. A range of days is one run.",
 )
 seed_job = dg.define_asset_job(
     "seed_job",
-    dg.AssetSelection.all(include_sources=False),
-    partitions_def=DAILY,
+    dg.AssetSelection.all(),
     tags=ONE_AT_A_TIME,
     description="Everything, for one day: from raw data to a promoted model, predictions and a drift report.",
 )
 daily_job = dg.define_asset_job(
     "daily_job",
     SNAPSHOT | dg.AssetSelection.assets("churn_predictions", "score_proxy"),
-    partitions_def=DAILY,
     description="One day: ingest, features, predictions.",
 )
 drift_job = dg.define_asset_job(
     "drift_job",
     SNAPSHOT | dg.AssetSelection.assets("drift_report"),
-    partitions_def=DAILY,
     description="One day: ingest, features, and whether the model still knows this population.",
 )
 retrain_job = dg.define_asset_job(

@@ -51,6 +51,6 @@ class _StepLines(logging.Handler):
 def progress(init_context: InitLoggerContext) -> logging.Logger:
     """The logger that the `churn` command chooses."""
     del init_context
-    logger = logging.Logger("churn.progress", level=logging.INFO)  # noqa: LOG001 - one a run, as Dagster wants it
+    logger = logging.Logger("churn.progress", level=logging.DEBUG)  # noqa: LOG001 - one a run, as Dagster wants it
     logger.addHandler(_StepLines())
     return logger

@@ -1,8 +1,9 @@
 """When jobs run: the cron lines of the settings, in their time zone, for the newest whole day (UTC)."""
 
-from __future__ import annotations
+from datetime import datetime
 
 import dagster as dg
+from dagster._utils.schedules import schedule_execution_time_iterator  # the daemon's own; there is no public one
 
 from churn_assets.automation.jobs import daily_job, drift_job, retrain_job
 from churn_assets.partitions import DAILY
@@ -52,3 +53,9 @@ def retrain_weekly(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
 
 
 SCHEDULES = (drift_daily, batch_daily, retrain_weekly)
+
+
+def next_tick(schedule: dg.ScheduleDefinition, after: datetime) -> datetime:
+    """When a schedule is due next."""
+    ticks = schedule_execution_time_iterator(after.timestamp(), str(schedule.cron_schedule), schedule.execution_timezone)
+    return next(ticks)

@@ -1,7 +1,5 @@
 """Daily activity, features and labels in Dagster."""
 
-from __future__ import annotations
-
 import dagster as dg
 import pyarrow.compute as pc
 
@@ -24,7 +22,7 @@ OWNERS = ["team:data"]
     partitions_def=DAILY,
     backfill_policy=SINGLE_RUN,
 )
-def user_daily(context: dg.AssetExecutionContext, churn: ChurnWorkspace) -> dg.MaterializeResult[None]:
+def user_daily(context: dg.AssetExecutionContext, churn: ChurnWorkspace) -> dg.MaterializeResult:
     """One row a user and day: counts by kind of event, minutes watched, quiz scores. The one heavy group-by."""
     workspace = churn.get()
     with clear_failure(SourceError, MissingTableError):
@@ -44,7 +42,7 @@ def user_daily(context: dg.AssetExecutionContext, churn: ChurnWorkspace) -> dg.M
     partitions_def=DAILY,
     backfill_policy=SINGLE_RUN,
 )
-def churn_labels(context: dg.AssetExecutionContext, churn: ChurnWorkspace) -> dg.MaterializeResult[None]:
+def churn_labels(context: dg.AssetExecutionContext, churn: ChurnWorkspace) -> dg.MaterializeResult:
     """Labels that are known since each day: who, at risk a label window before, has not been active since."""
     workspace = churn.get()
     with clear_failure(SourceError, MissingTableError):
@@ -64,7 +62,7 @@ def churn_labels(context: dg.AssetExecutionContext, churn: ChurnWorkspace) -> dg
     partitions_def=DAILY,
     backfill_policy=SINGLE_RUN,
 )
-def user_features(context: dg.AssetExecutionContext, churn: ChurnWorkspace) -> dg.MaterializeResult[None]:
+def user_features(context: dg.AssetExecutionContext, churn: ChurnWorkspace) -> dg.MaterializeResult:
     """The features of everybody as of each day: what is scored, served and compared for drift."""
     workspace = churn.get()
     built, at_risk = Built(), 0

@@ -131,12 +131,14 @@ class _Windows:
         }
 
     def _times(self) -> dict[str, Grid]:
-        since = self._days_since_activity()
         longest = self.features.longest
+        before = np.zeros((longest - 1, self.block.high - self.block.low), dtype=np.bool_)
+        active = np.concatenate([before, self._active()])
+        since, until = _idle_days(active), _idle_days(active[::-1])[::-1]
         tenure = self.dates[:, None] - self._signup()[None, :]
         return {
-            "days_since_last_activity": since[self._rows()],
-            f"longest_gap_{longest}d": _sliding_maximum(since, longest)[self._rows()],
+            "days_since_last_activity": np.minimum(since[longest - 1 :][self._rows()], longest),
+            f"longest_gap_{longest}d": _longest_run(since, until, longest)[self._rows()],
             "days_since_signup": np.minimum(tenure, MAX_TENURE_DAYS),
         }
 
@@ -214,15 +216,6 @@ class _Windows:
         active: Mask = self._kept["active"].astype(np.bool_, copy=False)
         return active
 
-    def _days_since_activity(self) -> npt.NDArray[np.int32]:
-        """(days, users): days since the last active day, at most the longest window."""
-        active = self._active()
-        days = np.arange(len(active), dtype=np.int32)[:, None]
-        last = np.where(active, days, np.int32(-self.features.longest))
-        np.maximum.accumulate(last, axis=0, out=last)
-        since: npt.NDArray[np.int32] = np.minimum(days - last, self.features.longest)
-        return since
-
 
 def _running(engagements: Engagements, dates: Integers) -> Mask:
     """(dates, engagements): begun, not ended, not cancelled."""
@@ -249,12 +242,34 @@ def _sum_type(kind: np.dtype[Any]) -> np.dtype[Any]:
     return np.dtype(np.int32) if kind.kind in "biu" else np.dtype(np.float64)
 
 
-def _sliding_maximum(values: npt.NDArray[np.int32], window: int) -> npt.NDArray[np.int32]:
-    """(days, users): the largest value among the last `window` days, by doubling the reach of the maximum."""
-    reached, reach = values, 1
+def _idle_days(active: Mask) -> npt.NDArray[np.int16]:
+    """(days, users): how many days without activity end with each day, counted from the first."""
+    day = np.arange(1, len(active) + 1, dtype=np.int16)[:, None]
+    last = np.where(active, day, np.int16(0))
+    np.maximum.accumulate(last, axis=0, out=last)
+    return np.subtract(day, last, out=last)
+
+
+def _longest_run(since: npt.NDArray[np.int16], until: npt.NDArray[np.int16], window: int) -> npt.NDArray[np.int16]:
+    """The longest run of idle days in every window, by doubling the window.
+
+    The longest run in two windows together is that of either, or the one that crosses from the first to the second.
+
+    Args:
+        since: (days, users), idle days that end with each day.
+        until: (days, users), idle days that begin with each day.
+        window: Days.
+
+    Returns:
+        (days - window + 1, users): one row a window, in order.
+    """
+    longest, reach = np.minimum(since, np.int16(1)), 1
     while reach < window:
         step = min(reach, window - reach)
-        shifted = reached.copy()
-        np.maximum(reached[step:], reached[:-step], out=shifted[step:])
-        reached, reach = shifted, reach + step
-    return reached
+        windows = len(longest) - step
+        crossing = np.minimum(until[reach : reach + windows], step)
+        crossing += np.minimum(since[reach - 1 : reach - 1 + windows], reach)
+        np.maximum(crossing, longest[:-step], out=crossing)
+        longest = np.maximum(crossing, longest[step:], out=crossing)
+        reach += step
+    return longest

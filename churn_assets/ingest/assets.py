@@ -1,9 +1,5 @@
 """Raw and validated tables in Dagster."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import dagster as dg
 
 from churn_assets.ingest import build, contract
@@ -12,16 +8,14 @@ from churn_assets.ingest.validation import Tally, as_markdown, rule_table
 from churn_assets.layout import MissingTableError
 from churn_assets.partitions import DAILY, SINGLE_RUN, built_metadata, days_of, log_late
 from churn_assets.resources import ChurnWorkspace, clear_failure
-
-if TYPE_CHECKING:
-    from churn_assets.workspace import Workspace
+from churn_assets.workspace import Workspace
 
 GROUP = "ingest"
 OWNERS = ["team:data"]
 
 
 @dg.asset(group_name=GROUP, owners=OWNERS, kinds={"source", "parquet"})
-def raw_users(churn: ChurnWorkspace) -> dg.MaterializeResult[None]:
+def raw_users(churn: ChurnWorkspace) -> dg.MaterializeResult:
     """Everybody who signed up, as the source has them; with engagements, where the source knows any."""
     workspace = churn.get()
     with clear_failure(SourceError, MissingTableError):
@@ -42,7 +36,7 @@ def raw_users(churn: ChurnWorkspace) -> dg.MaterializeResult[None]:
     partitions_def=DAILY,
     backfill_policy=SINGLE_RUN,
 )
-def raw_events(context: dg.AssetExecutionContext, churn: ChurnWorkspace) -> dg.MaterializeResult[None]:
+def raw_events(context: dg.AssetExecutionContext, churn: ChurnWorkspace) -> dg.MaterializeResult:
     """What users did on each day (UTC), as the source has it. Days that late rows touch are read again."""
     workspace = churn.get()
     with clear_failure(SourceError, MissingTableError):
@@ -65,7 +59,7 @@ def raw_events(context: dg.AssetExecutionContext, churn: ChurnWorkspace) -> dg.M
         )
     ],
 )
-def validated_users(churn: ChurnWorkspace) -> dg.MaterializeResult[None]:
+def validated_users(churn: ChurnWorkspace) -> dg.MaterializeResult:
     """Users (and engagements) that keep the contract of raw data; the others are in the quarantine, with the reason."""
     workspace = churn.get()
     with clear_failure(SourceError, MissingTableError):
@@ -99,7 +93,7 @@ def validated_users(churn: ChurnWorkspace) -> dg.MaterializeResult[None]:
         )
     ],
 )
-def validated_events(context: dg.AssetExecutionContext, churn: ChurnWorkspace) -> dg.MaterializeResult[None]:
+def validated_events(context: dg.AssetExecutionContext, churn: ChurnWorkspace) -> dg.MaterializeResult:
     """Events that keep the contract of raw data; the others are in the quarantine, with the rule that they break."""
     workspace = churn.get()
     days = days_of(context.partition_keys)

@@ -98,7 +98,8 @@ def typed_events(columns: Sequence[str]) -> str:
             if name in columns
             else f"CAST(NULL AS VARCHAR) AS {name}_text, CAST(NULL AS DOUBLE) AS {name}"
         )
-    same = "event_id" if "event_id" in columns else "row_hash" if "row_hash" in columns else "row_id"
+    identity = [_text("event_id", columns), "CAST(row_hash AS VARCHAR)" if "row_hash" in columns else "NULL"]
+    same = f"coalesce({', '.join(identity)}, CAST(row_id AS VARCHAR))"
     return (
         f"SELECT day, {_text('user_id', columns)} AS user_id, {_text('event_type', columns)} AS event_type, "
         f"event_time, {', '.join(numbers)}, {_flag('unreadable', columns)} AS unreadable, row_id, "

@@ -35,12 +35,13 @@ HISTORY_SHARE = 0.001
 class FilesSource:
     """Users, events and engagements in files."""
 
-    def __init__(self, settings: Settings, layout: Layout) -> None:
+    def __init__(self, settings: Settings, layout: Layout, pinned: date | None = None) -> None:
         if settings.source.files is None:
             raise SourceError("`source.kind` is `files`, but there is no `source.files` section")
         self._files = settings.source.files
         self._settings = settings
         self._layout = layout
+        self._pinned = pinned
 
     @cached_property
     def provided(self) -> Provided:
@@ -59,9 +60,10 @@ class FilesSource:
         )
 
     def first_day(self) -> date:
-        """`source.start_date`, or the first day from which on nearly all events are."""
-        if self._settings.source.start_date:
-            return self._settings.source.start_date
+        """As pinned at the first ingest; else `source.start_date`, or the first day from which on nearly all are."""
+        decided = self._pinned or self._settings.source.start_date
+        if decided:
+            return decided
         with connect(self._layout.temporary) as connection:
             query = self._dated_events(connection, columns="CAST(event_time AS DATE) AS day")
             found = connection.execute(
@@ -108,8 +110,6 @@ class FilesSource:
     def late_days(self, built: Sequence[date]) -> list[date]:
         """Days already built whose rows differ from what was read."""
         before = arrivals.read_arrivals(self._layout.arrivals)
-        if not before:
-            return []
         differing = arrivals.touched(before, self._arrivals)
         return [day for day in built if day.isoformat() in differing]
 
@@ -143,9 +143,10 @@ class FilesSource:
                 f"SELECT source_file, {day} AS day, count(*) || ':' || sum(CAST(row_hash AS HUGEINT)) "
                 f"FROM ({query}) GROUP BY ALL"
             ).fetchall()
+            lines = unreadable_lines(connection)
         for name, key, fingerprint in rows:
             found.setdefault(name, {})[key] = fingerprint
-        return found
+        return arrivals.with_loose_rows(found, lines)
 
     def _files_of(self, days: Sequence[date]) -> frozenset[str]:
         wanted = {day.isoformat() for day in days} | {arrivals.UNDATED}
@@ -171,9 +172,8 @@ class FilesSource:
         return found
 
     def _undated(self) -> str:
-        first = self._settings.source.start_date or self._first_day
         tomorrow = self._settings.today + timedelta(days=1)
-        return f"(event_time IS NULL OR event_time < DATE '{first}' OR event_time >= DATE '{tomorrow}')"
+        return f"(event_time IS NULL OR event_time < DATE '{self._first_day}' OR event_time >= DATE '{tomorrow}')"
 
     @cached_property
     def _first_day(self) -> date:
@@ -200,14 +200,15 @@ class FilesSource:
         spec = mapped.settings
         view = mapped.relation(connection, files)
         time = identifier(spec.columns["event_time"])
-        found = mapped.types(connection, view)[spec.columns["event_time"]]
-        parsed = instant(time, found, self._settings.source.time_zone)
+        types = mapped.types(connection, view)
+        parsed = instant(time, types[spec.columns["event_time"]], self._settings.source.time_zone)
+        whole = ", ".join(identifier(name) for name in sorted(types) if name != "source_file")
         kind = event_type(spec)
         values = renamed(spec.columns, ("event_id", *EVENT_VALUES))
         return (
             f"SELECT CAST({identifier(spec.columns['user_id'])} AS VARCHAR) AS user_id, {kind} AS event_type, "
             f"{parsed} AS event_time, CASE WHEN {parsed} IS NULL THEN CAST({time} AS VARCHAR) END AS source_note, "
-            f"{values + ',' if values else ''} source_file, hash(*COLUMNS(* EXCLUDE source_file)) AS row_hash "
+            f"{values + ',' if values else ''} source_file, hash({whole}) AS row_hash "
             f"FROM {view} WHERE ({kind}) IS NOT NULL{' AND false' if empty else ''}"
         )
 
@@ -265,7 +266,7 @@ def _event_types(spec: FileSettings, settings: Settings) -> set[str]:
 def _stamp(name: str) -> str:
     system, inner = fsspec.core.url_to_fs(name)
     info = system.info(inner)
-    changed = info.get("ETag") or info.get("etag") or info.get("mtime") or info.get("LastModified")
+    changed = next((info[key] for key in ("ETag", "etag", "mtime", "LastModified", "created") if info.get(key)), None)
     return f"{info['size']}:{changed}"
 
 

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from churn_assets.settings import FileSettings
 
-OFFSET = r"(Z|z|[+-]\d{2}:?\d{2})$"
-"""A time that says its zone ends so."""
+OFFSET = r"([A-Za-z]|[+-]\d{2}(:?\d{2})?)$"
+"""A time that says its zone ends so: Z, +02, +02:00, UTC, Europe/Berlin."""
 
 
 @dataclass(frozen=True)
@@ -51,10 +51,16 @@ class MappedFiles:
         """The engine's complaint in our words, with what to do."""
         text = str(error)
         first = text.splitlines()[0]
-        if "unicode" in text or "utf-8" in text.lower():
+        if "sniffing" in first:
             return SourceError(
-                f"{self.settings.path} is not in the encoding {self.settings.encoding}: set `encoding:` for it "
-                f"(latin-1, utf-16, …) under `source.files` ({first})"
+                f"{self.settings.path} cannot be split into columns: look for a quote that is never closed and for "
+                "different line ends in one file, and see whether `delimiter:` and `encoding:` under `source.files` "
+                f"are right ({first})"
+            )
+        if "encoding" in text:
+            return SourceError(
+                f"{self.settings.path} cannot be read in the encoding {self.settings.encoding}: set `encoding:` for "
+                f"it (utf-8, latin-1 or utf-16) under `source.files` ({first})"
             )
         return SourceError(f"{self.settings.path} cannot be read: {text.strip()[:500]}")
 
@@ -82,8 +88,12 @@ class MappedFiles:
         if not missing:
             return
         there = ", ".join(column for column in columns if column != "source_file")
-        wrong_delimiter = len(columns) <= 2 and self.is_csv
-        hint = "; only one column was found: is `delimiter:` right?" if wrong_delimiter else ""
+        hint = ""
+        if len(columns) <= 2 and self.is_csv:
+            hint = "; only one column was found: is `delimiter:` right?"
+        if "\0" in there:
+            hint = "; that is no text: is `encoding:` right?"
+            there = there.replace("\0", "")
         raise SourceError(
             f"{self.settings.path} has no column {', '.join(missing)} (it has: {there}){hint}. Mend the mapping under "
             f"`source.files.{self.key.split('_')[0]}`"
@@ -120,23 +130,35 @@ def event_type(settings: FileSettings) -> str:
     """SQL: our name of a row's event type; null for rows to be left out, the source's own name if it is not mapped."""
     if settings.event_type is not None:
         return literal(settings.event_type)
-    column = f"CAST({identifier(settings.columns['event_type'])} AS VARCHAR)"
+    column = f"coalesce(CAST({identifier(settings.columns['event_type'])} AS VARCHAR), '')"
     if not settings.event_types:
         return column
     cases = " ".join(
         f"WHEN {literal(theirs)} THEN {literal(ours) if ours else 'NULL'}"
         for theirs, ours in settings.event_types.items()
     )
-    return f"CASE {column} {cases} ELSE coalesce({column}, '') END"
+    return f"CASE {column} {cases} ELSE {column} END"
 
 
 def unreadable_lines(connection: duckdb.DuckDBPyConnection) -> list[tuple[str, str]]:
-    """Lines that the CSV reader could not split, each with its file, in the scans of this connection so far."""
+    """Lines that the CSV reader could not split, each with its file, in the scans of this connection so far.
+
+    Raises:
+        SourceError: A quote is never closed, so that what follows it cannot be told apart.
+    """
     try:
         rows = connection.execute(
-            "SELECT DISTINCT e.line, e.error_message || ': ' || coalesce(e.csv_line, ''), s.file_path "
-            "FROM reject_errors e JOIN reject_scans s USING (scan_id, file_id) ORDER BY s.file_path, e.line"
+            "SELECT DISTINCT ON (s.file_path, e.line) e.line, e.error_type, e.error_message, "
+            "coalesce(e.csv_line, ''), s.file_path FROM reject_errors e JOIN reject_scans s USING (scan_id, file_id) "
+            "ORDER BY s.file_path, e.line, e.error_type, e.error_message"
         ).fetchall()
     except duckdb.CatalogException:  # nothing was rejected, so there are no such tables
         return []
-    return [(f"line {line}: {text}", name) for line, text, name in rows]
+    return [(_unreadable(number, kind, f"{message}: {text}", name), name) for number, kind, message, text, name in rows]
+
+
+def _unreadable(number: int, kind: str, text: str, name: str) -> str:
+    if kind == "UNQUOTED VALUE" and "\n" in text:
+        raise SourceError(f"{name}, line {number}: a quote is never closed, and hides the lines after it: close it")
+    hint = " (set `encoding:` under `source.files`)" if kind == "INVALID ENCODING" else ""
+    return f"line {number}: {text}{hint}"

@@ -7,32 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeGuard
 
 if TYPE_CHECKING:
+    from churn_assets.settings import GateSettings
     from churn_assets.training.bootstrap import Estimate
     from churn_assets.training.evaluation import Evaluation
-
-
-@dataclass(frozen=True, kw_only=True)
-class GateSettings:
-    """The limits.
-
-    Attributes:
-        min_pr_auc: Least PR-AUC; None for no absolute floor (it says little where churn is rare).
-        min_pr_auc_lift: Least PR-AUC as a multiple of the prevalence, which is what guessing reaches; None for none.
-            If both are given, both hold.
-        min_gain_over_recency: Least lead in PR-AUC over "days since last activity" alone.
-        max_pr_auc_drop: Most PR-AUC that may be lost against the production model.
-        max_ece: Most expected calibration error.
-        max_golden_error: Most difference of a golden row's score before and after the round trip.
-        max_latency_us: Most microseconds for one row.
-    """
-
-    min_pr_auc: float | None = 0.60
-    min_pr_auc_lift: float | None = None
-    min_gain_over_recency: float = 0.01
-    max_pr_auc_drop: float = 0.02
-    max_ece: float = 0.05
-    max_golden_error: float = 1e-9
-    max_latency_us: float = 1000.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,9 +128,10 @@ def choose(simple: Contender, complex_: Contender, *, difference: Estimate) -> C
     if len(passed) == 1:
         return Choice(winner=passed[0].version, why=f"{passed[0].version} is the only one that passed all gates.")
     if difference.low is not None and difference.high is not None and difference.low <= 0 <= difference.high:
-        return Choice(winner=simple.version, why=f"A tie ({_told(difference)}), which the simpler model wins.")
-    winner = complex_ if (difference.value or 0.0) > 0 else simple
-    return Choice(winner=winner.version, why=f"{winner.version} has the higher PR-AUC ({_told(difference)}).")
+        return Choice(winner=simple.version, why=f"A tie in PR-AUC, {_told(difference)}, which the simpler model wins.")
+    winner, other = (complex_, simple) if (difference.value or 0.0) > 0 else (simple, complex_)
+    why = f"{winner.version} has the higher PR-AUC ({_number(winner)} against {_number(other)} of {other.version})."
+    return Choice(winner=winner.version, why=why)
 
 
 def _floors(challenger: Evaluation, settings: GateSettings) -> list[Gate]:
@@ -190,7 +168,8 @@ def _not_worse(difference: Estimate | None, margin: float) -> Gate:
         why = "PR-AUC against the production model could not be measured."
         return Gate(name=name, passed=False, value=None, limit=-margin, why=why)
     passed = value >= -margin
-    why = f"PR-AUC against the production model: {_told(difference)}; {'' if passed else 'not '}within {-margin:+.3f}."
+    rule = f"a loss of up to {margin:.3f} is allowed" if passed else f"that is a loss beyond {margin:.3f}"
+    why = f"PR-AUC against the production model: {_told(difference)}; {rule}."
     return Gate(name=name, passed=passed, value=value, limit=-margin, why=why)
 
 
@@ -220,5 +199,9 @@ def _measured(value: float | None) -> TypeGuard[float]:
 
 
 def _told(difference: Estimate) -> str:
-    interval = "" if difference.low is None else f", 95 % interval {difference.low:+.3f} to {difference.high:+.3f}"
+    interval = "" if difference.low is None else f" (95% interval {difference.low:+.3f} to {difference.high:+.3f})"
     return f"{difference.value or 0.0:+.3f}{interval}"
+
+
+def _number(contender: Contender) -> str:
+    return "–" if contender.pr_auc is None else f"{contender.pr_auc:.3f}"

@@ -130,8 +130,9 @@ def render_model_card(card: ModelCard) -> str:
 
 def _head(card: ModelCard) -> str:
     test = card.evaluation
+    tone = "no" if not card.verdict.passed else "yes" if card.decision == "promoted" else ""
     chips = (
-        f'<li class="chip {"yes" if card.verdict.passed else "no"}">{_text(card.decision)}</li>'
+        f'<li class="chip {tone}">{_text(card.decision)}</li>'
         f'<li class="chip">{_text(card.role)}</li><li class="chip">{_text(_model_name(card))}</li>'
         f'<li class="chip">trained {card.created_at:%Y-%m-%d %H:%M} UTC</li>'
     )
@@ -139,9 +140,9 @@ def _head(card: ModelCard) -> str:
     return (
         f'<header>\n<p class="eyebrow">Churn model card</p>\n<h1 class="mono">{_text(card.version)}</h1>\n'
         f'<ul class="chips">{chips}</ul>\n'
-        f'<p class="lede">For each user who was active in the last {card.active_within_days} days, this model gives the '
-        f"probability that they do nothing at all in the {card.window_days} days to come. In its test, of those in the "
-        f"riskiest tenth {_percent(test.precision_at_10pct)} left{lift}.</p>\n"
+        f'<p class="lede">For each user who was active in the last {card.active_within_days} days, this model gives '
+        f"the probability that they do nothing at all in the {card.window_days} days to come. In its test, of those in "
+        f"the riskiest tenth {_percent(test.precision_at_10pct)} left{lift}.</p>\n"
         f'<p class="soft">{_text(card.decision_why)}</p>\n{_tiles(test)}\n</header>'
     )
 
@@ -186,7 +187,7 @@ def _numbers(card: ModelCard) -> str:
     ]
     if card.champion is not None and card.champion_difference is not None:
         rows.insert(3, _metric("Lead over production", card.champion_difference, None, f"against {card.champion}"))
-    heads = ("Measure", "#This model", "#95 % interval", "#Recency alone", "!What it is")
+    heads = ("Measure", "#This model", "#95% interval", "#Recency alone", "!What it is")
     note = (
         f"{test.n_rows:,} rows of {test.n_users:,} users, of which {_percent(test.prevalence)} left. "
         "The intervals come from resampling whole users."
@@ -215,12 +216,13 @@ def _pictures(card: ModelCard) -> str:
     pictures = (
         (card.precision_recall_svg, "Precision against recall, with recency alone and guessing beside the model"),
         (card.calibration_svg, "Share that left against mean risk, in equal bins"),
-        (card.scores_svg, "How the risks of those who stayed and of those who left are spread"),
     )
-    images = (
-        f'<img alt="{alt}" src="data:image/svg+xml;base64,{base64.b64encode(svg).decode()}">' for svg, alt in pictures
-    )
-    return _section("The test in pictures", f'<div class="plots">{"".join(images)}</div>')
+    images = "".join(_image(svg, alt) for svg, alt in pictures)
+    return _section("The test in pictures", f'<div class="plots">{images}</div>')
+
+
+def _image(svg: bytes, alt: str) -> str:
+    return f'<img alt="{alt}" src="data:image/svg+xml;base64,{base64.b64encode(svg).decode()}">'
 
 
 def _features(card: ModelCard) -> str:
@@ -233,8 +235,8 @@ def _features(card: ModelCard) -> str:
     )
     return _section(
         "What it goes by",
-        f'<p class="soft">{_text(card.importance_meaning)} The {len(shown)} strongest of {card.feature_count} '
-        f'features.</p><div class="bars">{bars}</div>',
+        f'<p class="soft">{_text(card.importance_meaning)} Shown: {len(shown)} of {card.feature_count} features, '
+        f'strongest first.</p><div class="bars">{bars}</div>',
     )
 
 
@@ -246,7 +248,7 @@ def _segments(card: ModelCard) -> str:
             rows.append(f'<tr class="group"><td colspan="6">{_text(column.replace("_", " "))}</td></tr>')
         rows.append(_segment_row(one))
     heads = ("Segment", "#Rows", "#Left", "#Mean risk", "#PR-AUC", "#ROC-AUC")
-    note = "Where mean risk and the share that left are far apart, the risks of that group should not be taken at face."
+    note = "Where mean risk and the share that left are far apart, the risks of that group are off."
     return _section("By segment", f'<p class="soft">{note}</p>{_table(heads, rows)}')
 
 
@@ -276,7 +278,7 @@ def _history(card: ModelCard) -> str:
         "The history it was made from",
         f'<div class="time" role="img" aria-label="Training, calibration and test in time">{_time_line(split)}</div>'
         f'<div class="ends"><span>{first}</span><span>{last}</span></div>'
-        f"{_table(('Part', 'As-of dates', '#Rows'), rows)}<p></p><p class=soft>{_text(split.note)}</p>",
+        f"{_table(('Part', 'As-of dates', '#Rows'), rows)}<p class=soft>{_text(split.note)}</p>",
     )
 
 
@@ -298,20 +300,22 @@ def _stretch(name: str, days: int) -> str:
 
 def _part_row(name: str, what: str, rows: int | None) -> str:
     count = "" if rows is None else f"{rows:,}"
-    return f'<tr><td><span class="key {name}"></span>{name}</td><td>{what}</td><td class="number">{count}</td></tr>'
+    key = f'<span class="key {name}"></span>{name}'
+    return f'<tr><td class="name">{key}</td><td>{what}</td><td class="number">{count}</td></tr>'
 
 
 def _use(card: ModelCard) -> str:
     at, bands = card.evaluation.at_threshold, card.bands
-    return _section(
-        "How to read a risk",
+    words = (
         f"<p><b>High</b> is {bands.high:.3f} and more: the point where precision and recall balanced best (F1) before "
         f"the test. In the test that was {_percent(at.flagged_share)} of the rows; {_percent(at.precision)} of them "
         f"left, and they were {_percent(at.recall)} of all who left.</p>"
         f"<p><b>Medium</b> is {bands.medium:.3f} and more. <b>Low</b> is the rest.</p>"
-        "<p class=soft>The model tells who is likely to leave, not why, and not who can be kept. "
-        "It knows nobody who has already been gone for longer than the days above.</p>",
+        "<p class=soft>The model tells who is likely to leave, not why, and not who can be kept. It has never seen "
+        f"users who were already away for more than {card.active_within_days} days, and says nothing about them.</p>"
     )
+    picture = _image(card.scores_svg, "How the risks of those who stayed and of those who left are spread")
+    return _section("How to read a risk", f'<div class="plots"><div>{words}</div>{picture}</div>')
 
 
 def _provenance(card: ModelCard) -> str:

@@ -11,12 +11,12 @@ fitted on one thread, and scikit-learn's gradient boosting sums in one order wha
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
 
+from churn_assets.settings import ModelSettings
 from churn_serving.schema import MISSING_CATEGORY
 
 if TYPE_CHECKING:
@@ -50,40 +50,6 @@ class OneClassOnly(ValueError):  # noqa: N818 - it names what was found
         )
         self.churned = churned
         self.stayed = stayed
-
-
-@dataclass(frozen=True, kw_only=True)
-class ModelSettings:
-    """What may be tuned, with defaults that suit some thousand to some million rows.
-
-    Attributes:
-        logistic_c: Inverse strength of the logistic regression's L2 penalty.
-        learning_rate: Shrinkage of each tree.
-        iterations: Number of trees.
-        max_leaf_nodes: Leaves of a tree, 2 to 31 (the compiled scorer keeps a tree's leaves in 32 bits).
-        min_samples_leaf: Fewest training rows of a leaf.
-        l2: L2 penalty on the leaf values.
-        max_levels: Most levels of a category that get a column of their own; rarer ones count as unseen.
-        level_min_rows: Fewest training rows of such a level.
-        threads: Threads that grow the trees; the result does not depend on it. On idle cores more of them help with
-            some 100,000 rows and up. On busy ones they wait for each other: two of them, beside other work on two
-            cores, took 130 s for what one did in 3.
-    """
-
-    logistic_c: float = 1.0
-    learning_rate: float = 0.06
-    iterations: int = 150
-    max_leaf_nodes: int = 15
-    min_samples_leaf: int = 40
-    l2: float = 1.0
-    max_levels: int = 50
-    level_min_rows: int = 20
-    threads: int = 1
-
-    def __post_init__(self) -> None:
-        """Refuse trees that the compiled scorer cannot hold."""
-        if not 2 <= self.max_leaf_nodes <= 31:
-            raise ValueError(f"max_leaf_nodes is {self.max_leaf_nodes}; allowed is 2 to 31")
 
 
 def levels_seen(

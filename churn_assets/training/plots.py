@@ -97,7 +97,7 @@ def calibration_svg(bins: Sequence[CalibrationBin]) -> bytes:
     with _Drawing(5.2, 4.0) as drawing:
         axes = drawing.axes
         axes.plot([0, top], [0, top], color=GREY, linewidth=1.2, linestyle=(0, (4, 3)))
-        axes.text(top * 0.98, top * 0.88, "perfect", color=SOFT_INK, ha="right", va="top")
+        axes.text(top * 0.94, top * 0.99, "perfect", color=SOFT_INK, ha="right", va="top")
         axes.vlines(said, low, high, color=BLUE, linewidth=1.4, alpha=0.45)
         axes.plot(said, happened, "o-", color=BLUE, linewidth=1.6, markersize=5)
         axes.set(xlim=(0, top), ylim=(0, top), xlabel="Said: mean risk of the bin", ylabel="Happened: share that left")
@@ -120,7 +120,7 @@ def score_distribution_svg(labels: ArrayLike, scores: ArrayLike, bands: Bands) -
     edges = np.linspace(0, max(float(score.max()), bands.high) * 1.001 + 1e-9, 41)
     with _Drawing(5.2, 4.0) as drawing:
         axes = drawing.axes
-        tallest = 0.0
+        tallest, box = 0.0, {"facecolor": "white", "edgecolor": "none", "pad": 0.8}
         for label, colour, name in ((0, BLUE, "stayed"), (1, ORANGE, "left")):
             share = np.histogram(score[truth == label], edges)[0] / max(1, int((truth == label).sum()))
             axes.stairs(share, edges, color=colour, fill=True, alpha=0.25)
@@ -128,7 +128,7 @@ def score_distribution_svg(labels: ArrayLike, scores: ArrayLike, bands: Bands) -
             tallest = max(tallest, float(share.max()))
         for place, name, height in ((bands.medium, "medium", 1.1), (bands.high, "high", 1.04)):
             axes.axvline(place, color=INK, linewidth=0.9, linestyle=(0, (2, 2)))
-            axes.text(place, tallest * height, f" {name} ≥ {place:.2f}", va="top", ha="left", fontsize=8.5)
+            axes.text(place, tallest * height, f" {name} ≥ {place:.2f}", va="top", ha="left", fontsize=8.5, bbox=box)
         axes.set(xlim=(0, edges[-1]), ylim=(0, tallest * 1.12), xlabel="Risk", ylabel="Share of the group")
         axes.legend(loc="center right", frameon=False)
         axes.set_title("Risks of those who stayed and of those who left")

@@ -1,0 +1,245 @@
+"""The population that a model learned from, as it travels with the model; and how today's differs from it."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import TYPE_CHECKING
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from churn_assets.monitoring.psi import (
+    BINS,
+    Distribution,
+    Noise,
+    describe_numbers,
+    describe_texts,
+    levels_of,
+    noise,
+    numbers_of,
+    psi,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from churn_serving.schema import FeatureSpec
+
+    Floats = NDArray[np.float64]
+
+SCORE = "churn_risk"
+"""Name of the score's distribution."""
+
+HISTOGRAM_BINS = 20
+"""Bars of the score's picture, each 0.05 wide."""
+
+KEYS = ("user_id", "as_of_date", "at_risk", "churned")
+"""Columns that are no features."""
+
+
+class Reference(msgspec.Struct, frozen=True, kw_only=True):
+    """What drift is measured against: the population of a model's last training dates.
+
+    Attributes:
+        first_date: First as-of date.
+        last_date: Last as-of date.
+        rows: Users × dates.
+        users: Different users; two dates of one user are no two independent observations.
+        features: One distribution a feature, in the schema's order.
+        score: The distribution of the model's scores.
+        score_histogram: Rows by score, in bars of equal width from 0 to 1.
+        mean_score: Mean of the scores.
+    """
+
+    first_date: date
+    last_date: date
+    rows: int
+    users: int
+    features: tuple[Distribution, ...]
+    score: Distribution
+    score_histogram: tuple[int, ...]
+    mean_score: float
+
+    @property
+    def typical(self) -> dict[str, float | str | None]:
+        """What users commonly have, by feature name: median, or most frequent level."""
+        return {feature.name: feature.typical for feature in self.features}
+
+    def to_bytes(self) -> bytes:
+        """Return it as JSON; equal references give equal bytes."""
+        return msgspec.json.encode(self)
+
+    @staticmethod
+    def from_bytes(content: bytes) -> Reference:
+        """Return what `to_bytes` wrote.
+
+        Raises:
+            msgspec.ValidationError: It is something else.
+        """
+        return msgspec.json.decode(content, type=Reference)
+
+
+class Shift(msgspec.Struct, frozen=True, kw_only=True):
+    """How one column differs from the reference.
+
+    Attributes:
+        name: Column.
+        kind: How it is binned.
+        psi: Population stability index.
+        noise: What the index comes to by chance alone.
+        bins: The bins in words.
+        shares_then: Share of each bin in the reference.
+        shares_now: Share of each bin now.
+        missing_then: Share of missing values in the reference.
+        missing_now: Share of missing values now.
+        outside_now: Share of values beyond what the reference held: out of its range, or a level of which it had none.
+        typical_then: Median or most frequent level of the reference.
+        typical_now: The same, now.
+        vanished: Whether the column is no longer there; all its values then count as missing.
+    """
+
+    name: str
+    kind: str
+    psi: float
+    noise: Noise
+    bins: list[str]
+    shares_then: list[float]
+    shares_now: list[float]
+    missing_then: float
+    missing_now: float
+    outside_now: float
+    typical_then: float | str | None
+    typical_now: float | str | None
+    vanished: bool = False
+
+    def reaches(self, limit: float) -> bool:
+        """Whether the index is at or above `limit`, and above what chance alone explains."""
+        return self.psi >= limit and self.psi > self.noise.limit
+
+
+class Comparison(msgspec.Struct, frozen=True, kw_only=True):
+    """Today's population against the reference.
+
+    Attributes:
+        features: One shift a feature of the reference, in its order.
+        score: The shift of the score.
+        new: Columns that the reference does not know.
+    """
+
+    features: tuple[Shift, ...]
+    score: Shift
+    new: tuple[str, ...]
+
+    @property
+    def psi_by_feature(self) -> dict[str, float]:
+        """The index of each feature, by name."""
+        return {shift.name: shift.psi for shift in self.features}
+
+    @property
+    def score_psi(self) -> float:
+        """The index of the score."""
+        return self.score.psi
+
+
+def make_reference(table: pa.Table, scores: Floats, features: Sequence[FeatureSpec], *, bins: int = BINS) -> Reference:
+    """Describe the population that a model learned from.
+
+    Args:
+        table: Rows at risk on the last training dates: `user_id`, `as_of_date`, features.
+        scores: (n,) the model's scores of these rows.
+        features: What the model reads; one that the table lacks counts as missing everywhere.
+        bins: Bins of equal share for a number.
+
+    Raises:
+        ValueError: There are no rows, or not one score a row.
+    """
+    _require_scores(table, scores)
+    if not len(scores):
+        raise ValueError("a reference needs rows: nobody was at risk on the given dates")
+    dates = pc.min_max(table["as_of_date"].cast(pa.date32())).as_py()
+    return Reference(
+        first_date=dates["min"],
+        last_date=dates["max"],
+        rows=len(scores),
+        users=pc.count_distinct(table["user_id"]).as_py(),
+        features=tuple(_describe(table, spec, bins) for spec in features),
+        score=describe_numbers(SCORE, pa.chunked_array([scores]), bins),
+        score_histogram=score_histogram(scores),
+        mean_score=float(np.mean(scores)),
+    )
+
+
+def compare(reference: Reference, table: pa.Table, scores: Floats) -> Comparison:
+    """Measure how far a population has moved from the reference.
+
+    Args:
+        reference: What to compare with.
+        table: The scored rows: `user_id` and features. A feature that is no longer there counts as missing everywhere.
+        scores: (m,) the scores of these rows, by the model that the reference belongs to.
+
+    Raises:
+        ValueError: There are no rows, or not one score a row.
+    """
+    _require_scores(table, scores)
+    if not len(scores):
+        raise ValueError("an empty population cannot be compared")
+    users = pc.count_distinct(table["user_id"]).as_py()
+    known = {feature.name for feature in reference.features}
+    sizes = (reference.users, users)
+    return Comparison(
+        features=tuple(_shift(feature, table, sizes) for feature in reference.features),
+        score=_shift(reference.score, pa.table({SCORE: scores}), sizes),
+        new=tuple(name for name in table.column_names if name not in known and name not in KEYS),
+    )
+
+
+def score_histogram(scores: Floats) -> tuple[int, ...]:
+    """Count scores in bars of equal width from 0 to 1."""
+    counts, _ = np.histogram(scores, bins=HISTOGRAM_BINS, range=(0.0, 1.0))
+    return tuple(counts.tolist())
+
+
+def _describe(table: pa.Table, spec: FeatureSpec, bins: int) -> Distribution:
+    absent = pa.chunked_array([pa.nulls(table.num_rows)])
+    column = table[spec.name] if spec.name in table.column_names else absent
+    return describe_texts(spec.name, column) if spec.kind == "category" else describe_numbers(spec.name, column, bins)
+
+
+def _shift(then: Distribution, table: pa.Table, sizes: tuple[int, int]) -> Shift:
+    vanished = then.name not in table.column_names
+    before = np.array(then.counts)
+    counts = then.count_missing(table.num_rows) if vanished else then.count(table[then.name])
+    rows_then, rows_now = then.rows, table.num_rows
+    return Shift(
+        name=then.name,
+        kind=then.kind,
+        psi=psi(before, counts),
+        noise=noise(int(np.count_nonzero(before + counts)), *sizes),
+        bins=then.labels(),
+        shares_then=(before / rows_then).tolist(),
+        shares_now=(counts / rows_now).tolist(),
+        missing_then=then.counts[-1] / rows_then,
+        missing_now=int(counts[-1]) / rows_now,
+        outside_now=then.outside(counts) / rows_now,
+        typical_then=then.typical,
+        typical_now=None if vanished else _typical(then, table[then.name]),
+        vanished=vanished,
+    )
+
+
+def _typical(then: Distribution, column: pa.ChunkedArray) -> float | str | None:
+    if then.kind == "number":
+        values = numbers_of(column)
+        finite = values[np.isfinite(values)]
+        return float(np.median(finite)) if len(finite) else None
+    named = sorted((-rows, level) for level, rows in levels_of(column).items() if level is not None)
+    return named[0][1] if named else None
+
+
+def _require_scores(table: pa.Table, scores: Floats) -> None:
+    if len(scores) != table.num_rows:
+        raise ValueError(f"there are {len(scores)} scores for {table.num_rows} rows: give the scored rows only")

@@ -1,0 +1,206 @@
+"""Judge the challengers against production on the same fresh holdout, and promote the winner."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from churn_assets.training import build
+from churn_assets.training.gates import Choice, Contender, Verdict, choose, judge
+from churn_serving.atomic import write_text
+from churn_serving.errors import ArtifactError, ForeignAliasError
+from churn_serving.registry import Registry
+
+if TYPE_CHECKING:
+    from churn_assets.training.bootstrap import Estimate
+    from churn_assets.training.build import Parts
+    from churn_assets.training.evaluation import Evaluation
+    from churn_assets.workspace import Workspace
+    from churn_serving.bundle import LoadedModel
+    from churn_serving.manifest import Role
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A challenger on the fresh holdout."""
+
+    model: LoadedModel
+    scores: Any
+    evaluation: Evaluation
+    against_champion: Estimate | None
+    verdict: Verdict
+
+    @property
+    def version(self) -> str:
+        """Its version."""
+        return self.model.version
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What was decided.
+
+    Attributes:
+        champion: The version that served before; None at the first time.
+        production: The version that serves now; None if there is none yet.
+        promoted: Whether that changed.
+        why: One sentence.
+        challengers: Who was judged.
+    """
+
+    champion: str | None
+    production: str | None
+    promoted: bool
+    why: str
+    challengers: tuple[Judged, ...]
+
+
+class NoModelPassedError(RuntimeError):
+    """There is no production model, and no challenger passed the gates."""
+
+
+def open_registry(workspace: Workspace) -> Registry:
+    """The registry of this deployment; it signs and checks with `CHURN_SIGNING_KEY`, if that is set."""
+    return Registry(workspace.layout.artifacts, os.environ.get("CHURN_SIGNING_KEY"))
+
+
+def decide(workspace: Workspace, registry: Registry, *, actor: str) -> Decision:
+    """Judge the newest challenger of each kind, promote the winner, write down what was refused and why.
+
+    Raises:
+        NoModelPassedError: Nothing serves yet, and nothing may.
+        MissingTableError: There is no training set.
+        ArtifactError: There are no challengers, or the registry refuses one.
+    """
+    parts = build.read_parts(workspace)
+    champion = _champion(registry)
+    models = [registry.load(_newest(registry, role)) for role in ("baseline", "candidate")]
+    judged = tuple(_judge(workspace, model, champion, parts) for model in models)
+    choice = _choose(workspace, judged, parts, champion)
+    decision = _settle(registry, judged, choice, champion, actor)
+    _write_cards(workspace, registry, decision, parts)
+    if decision.production is None:
+        reasons = "; ".join(f"{one.version}: {' '.join(one.verdict.reasons)}" for one in judged)
+        raise NoModelPassedError(f"no challenger passed the gates, and no model serves yet. {reasons}")
+    return decision
+
+
+def _champion(registry: Registry) -> LoadedModel | None:
+    """The production model; None if there is none, or if the alias holds no registered model."""
+    registry.reconcile()
+    try:
+        production = registry.production()
+    except ForeignAliasError:
+        return None
+    return registry.load(production.version) if production else None
+
+
+def _newest(registry: Registry, role: Role) -> str:
+    for summary in registry.versions():
+        if summary.role == role:
+            return summary.version
+    raise ArtifactError(f"there is no {role} model in the registry: materialize `{role}_model` first")
+
+
+def _judge(workspace: Workspace, model: LoadedModel, champion: LoadedModel | None, parts: Parts) -> Judged:
+    from churn_assets.training.bootstrap import paired_difference
+    from churn_assets.training.evaluation import evaluate
+
+    settings, test = workspace.settings.training, parts.test
+    scores = _score(model, parts)
+    evaluation = evaluate(
+        test["churned"],
+        scores,
+        test["user_id"],
+        recency=test[build.RECENCY],
+        threshold=model.manifest.threshold,
+        seed=settings.seed,
+        replicates=settings.bootstrap_replicates,
+    )
+    difference = None
+    if champion is not None and champion.version != model.version:
+        difference = paired_difference(
+            test["churned"],
+            scores,
+            _score(champion, parts),
+            test["user_id"],
+            seed=settings.seed,
+            replicates=settings.bootstrap_replicates,
+        )
+    golden = model.manifest.golden
+    rows = [row.values for row in golden]
+    found = model.scorer.score(np.stack([model.scorer.encode_row(row) for row in rows]))
+    verdict = judge(
+        evaluation,
+        champion=difference,
+        golden_max_error=float(np.max(np.abs(found - [row.score for row in golden]))),
+        latency_us=build.latency_us(model.scorer, rows),
+        settings=settings,
+    )
+    return Judged(model, scores, evaluation, difference, verdict)
+
+
+def _score(model: LoadedModel, parts: Parts) -> Any:
+    """Scores on the holdout. A feature that an older model knows and the data no longer has counts as missing."""
+    test = parts.test
+    absent = [spec.name for spec in model.scorer.features if spec.name not in test]
+    if absent:
+        test = test.assign(**dict.fromkeys(absent))
+    return model.scorer.score(model.scorer.encode_columns(test))
+
+
+def _choose(workspace: Workspace, judged: tuple[Judged, ...], parts: Parts, champion: LoadedModel | None) -> Choice:
+    from churn_assets.training.bootstrap import paired_difference
+
+    simple, complex_ = judged
+    settings = workspace.settings.training
+    difference = paired_difference(
+        parts.test["churned"],
+        complex_.scores,
+        simple.scores,
+        parts.test["user_id"],
+        seed=settings.seed,
+        replicates=settings.bootstrap_replicates,
+    )
+    contenders = [
+        Contender(version=one.version, pr_auc=one.evaluation.pr_auc.value, verdict=one.verdict) for one in judged
+    ]
+    choice = choose(contenders[0], contenders[1], difference=difference)
+    if choice.winner is None and champion is not None:
+        return Choice(winner=None, why=f"{choice.why} {champion.version} goes on serving.")
+    return choice
+
+
+def _settle(
+    registry: Registry, judged: tuple[Judged, ...], choice: Choice, champion: LoadedModel | None, actor: str
+) -> Decision:
+    before = champion.version if champion else None
+    for one in judged:
+        if not one.verdict.passed:
+            registry.refuse(one.version, actor=actor, reasons=list(one.verdict.reasons), evidence=_evidence(one))
+    if choice.winner is None:
+        return Decision(before, before, promoted=False, why=choice.why, challengers=judged)
+    winner = next(one for one in judged if one.version == choice.winner)
+    registry.promote(winner.version, actor=actor, reason=choice.why, evidence=_evidence(winner))
+    return Decision(before, winner.version, promoted=winner.version != before, why=choice.why, challengers=judged)
+
+
+def _evidence(judged: Judged) -> dict[str, Any]:
+    return {
+        "gates": [
+            {"name": gate.name, "passed": gate.passed, "value": gate.value, "limit": gate.limit}
+            for gate in judged.verdict.gates
+        ],
+        "metrics": judged.evaluation.metrics(),
+    }
+
+
+def _write_cards(workspace: Workspace, registry: Registry, decision: Decision, parts: Parts) -> None:
+    from churn_assets.training.card import card_of
+
+    for judged in decision.challengers:
+        page = card_of(workspace, registry, judged, decision, parts)
+        write_text(workspace.layout.model_card(judged.version), page)
