@@ -18,8 +18,9 @@ MEMORY_LIMIT = "2GB"
 
 @contextlib.contextmanager
 def connect(temporary: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Open an in-memory engine that spills to `temporary`, speaks UTC and keeps the order of rows."""
-    connection = duckdb.connect(config={"memory_limit": MEMORY_LIMIT, "temp_directory": str(temporary)})
+    """Open an in-memory engine that spills to `temporary`, speaks UTC, keeps the order of rows, and fetches no code."""
+    config = {"memory_limit": MEMORY_LIMIT, "temp_directory": str(temporary), "autoinstall_known_extensions": "false"}
+    connection = duckdb.connect(config=config)
     try:
         connection.execute("SET TimeZone = 'UTC'")
         yield connection

@@ -91,8 +91,8 @@ def _amount(spec: FeatureSpec, value: float) -> str:
 
 
 def _number(value: float) -> str:
-    """Three digits or so, and no `.0`."""
-    if value == round(value) or abs(value) >= 100:
+    """Two digits or so, as people say it, and no `.0`."""
+    if value == round(value) or abs(value) >= 10:
         return f"{value:,.0f}"
     text = f"{value:.1f}" if abs(value) >= 1 else f"{value:.2f}"
     return text.rstrip("0").rstrip(".")

@@ -173,15 +173,20 @@ def quarantined(workspace, pattern):
     return rows
 
 
-def run(export, days=DAYS):
-    """Ingest, validate and sum up, as a daily run does."""
+def run(export, days=DAYS, *, daily=True):
+    """Ingest, validate and (if `daily`) sum up, as a daily run does."""
     workspace = export.workspace()
     build.ingest_users(workspace)
     raw = build.ingest_events(workspace, days, quiet)
     users = build.validate_users(workspace)["users"]
     validated, tally = build.validate_events(workspace, days, quiet)
-    daily = build_user_daily(workspace, days, quiet) if validated.days else Built()
+    daily = build_user_daily(workspace, days, quiet) if daily and validated.days else Built()
     return Ingested(workspace, users, raw, validated, tally, daily)
+
+
+def validate(export, days=DAYS):
+    """Ingest and validate, as a daily run does."""
+    return run(export, days, daily=False)
 
 
 def files_of(folder):

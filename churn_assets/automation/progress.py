@@ -47,10 +47,12 @@ class _StepLines(logging.Handler):
         sys.stderr.flush()
 
 
-@dg.logger(description="A line a step, for people at a terminal.")
-def progress(init_context: InitLoggerContext) -> logging.Logger:
-    """The logger that the `churn` command chooses."""
+def _progress(init_context: InitLoggerContext) -> logging.Logger:
     del init_context
     logger = logging.Logger("churn.progress", level=logging.DEBUG)  # noqa: LOG001 - one a run, as Dagster wants it
     logger.addHandler(_StepLines())
     return logger
+
+
+progress = dg.LoggerDefinition(_progress, description="A line a step, for people at a terminal.")
+"""The logger that the `churn` command chooses."""

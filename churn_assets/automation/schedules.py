@@ -13,10 +13,10 @@ _SETTINGS = load_workspace().settings.schedules
 
 
 def _newest_day(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-    day = DAILY.get_last_partition_key(context.scheduled_execution_time)
-    if day is None:
+    days = DAILY.get_partition_keys(context.scheduled_execution_time)[-1:]
+    if not days:
         return dg.SkipReason("the history has no whole day yet")
-    return dg.RunRequest(run_key=day, partition_key=day)
+    return dg.RunRequest(run_key=days[0], partition_key=days[0])
 
 
 @dg.schedule(
@@ -57,5 +57,6 @@ SCHEDULES = (drift_daily, batch_daily, retrain_weekly)
 
 def next_tick(schedule: dg.ScheduleDefinition, after: datetime) -> datetime:
     """When a schedule is due next."""
-    ticks = schedule_execution_time_iterator(after.timestamp(), str(schedule.cron_schedule), schedule.execution_timezone)
+    cron, zone = str(schedule.cron_schedule), schedule.execution_timezone
+    ticks = schedule_execution_time_iterator(after.timestamp(), cron, zone)
     return next(ticks)

@@ -111,9 +111,9 @@ class FeatureSet:
 
 def feature_set(settings: Settings, provided: Provided) -> FeatureSet:
     """What can be computed from what the source provides."""
-    full = _build(settings, None)
     here = _build(settings, provided)
-    absent = tuple(name for name in full.names if name not in set(here.names))
+    present = set(here.names)
+    absent = tuple(name for name in _build(settings, None).names if name not in present)
     return FeatureSet(**{**vars(here), "absent": absent})
 
 

@@ -23,8 +23,14 @@ if TYPE_CHECKING:
 
 Status = Literal["OK", "WARN", "FAIL"]
 
-MISSING_JUMP = 0.1
-"""A share of missing values that grew by so much points at the source, not at the users."""
+MISSING_JUMP = 0.25
+"""A share of missing values that grew by so much may point at the source instead of at the users."""
+
+MUCH_UNSEEN = 0.1
+"""From here on the share of values that training never saw is worth a word."""
+
+MOST_NAMED = 8
+"""Features that the reasons name; the others are counted there, and listed with their numbers."""
 
 _HEADLINES: dict[Status, str] = {
     "OK": "The scored population looks like the one the model learned from.",
@@ -34,16 +40,16 @@ _HEADLINES: dict[Status, str] = {
 _ADVICE: dict[Status, str] = {
     "OK": "Nothing.",
     "WARN": (
-        "Look at what moved, below. If you know why (a campaign, a new price, a season), wait; "
+        "Look at what moved. If you know why (a campaign, a new price, a season), wait; "
         "if it stays, run `churn retrain`. Nothing is retrained because of a warning."
     ),
     "FAIL": (
-        "Read what moved, below, then retrain: `drift_alert_retrain` does so by itself where sensors run, "
+        "Read what moved, then retrain: `drift_alert_retrain` does so by itself where sensors run, "
         "`churn retrain` does it by hand. The model in production keeps serving until a better one passes the gates."
     ),
 }
 _NOBODY = "Nobody is at risk on this day, so there is nothing to compare."
-_CHECK_SOURCE = "First check the source: data is missing that used to be there, and retraining cannot bring it back. "
+_CHECK_SOURCE = "First check the source: values are missing that used to be there, and no retraining brings them back. "
 
 
 class Population(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,7 +61,7 @@ class Population(msgspec.Struct, frozen=True, kw_only=True):
         rows: Rows.
         users: Different users.
         mean_score: Mean score; None if there are no rows.
-        score_histogram: Rows by score, in bars of equal width from 0 to 1.
+        score_histogram: Rows by score, as in `Reference`.
     """
 
     first_date: date
@@ -173,7 +179,7 @@ def drift_report(  # noqa: PLR0913 - five are by name
 
 
 def lost_data(shift: Shift) -> bool:
-    """Whether a feature's values are missing that used to be there, beyond chance."""
+    """Whether many values of a feature are missing that used to be there."""
     return shift.missing_now - shift.missing_then >= MISSING_JUMP and shift.psi > shift.noise.limit
 
 
@@ -188,9 +194,12 @@ def _judge(found: Comparison | None, settings: DriftSettings) -> Status:
 
 def _reasons(found: Comparison, features: list[Shift], settings: DriftSettings) -> list[str]:
     said = [_score_reason(found.score, settings)]
-    said += [_feature_reason(shift) for shift in features if shift.reaches(settings.alert_psi) or lost_data(shift)]
+    moved = [shift for shift in features if shift.reaches(settings.alert_psi) or lost_data(shift)]
+    said += [_feature_reason(shift) for shift in moved[:MOST_NAMED]]
+    if len(moved) > MOST_NAMED:
+        said.append(f"{len(moved) - MOST_NAMED} more moved.")
     if found.new:
-        said.append(f"The model does not know the column(s) {', '.join(found.new)}; they are not compared.")
+        said.append(f"The model does not know {', '.join(found.new)}: not compared.")
     if found.score.noise.limit >= settings.alert_psi:
         said.append(
             f"There are few users: by chance alone the score's PSI reaches {found.score.noise.limit:.2f}, "
@@ -216,15 +225,18 @@ def _feature_reason(shift: Shift) -> str:
     text = f"{shift.name} moved: PSI {shift.psi:.3f}"
     if lost_data(shift):
         return f"{text}; missing in {shift.missing_now:.0%} of the rows, {shift.missing_then:.0%} before."
-    if shift.outside_now >= MISSING_JUMP:
+    if shift.outside_now >= MUCH_UNSEEN:
         return f"{text}; {shift.outside_now:.0%} of the rows hold what training never saw."
     if shift.typical_then != shift.typical_now:
-        return f"{text}; typical {_short(shift.typical_now)}, {_short(shift.typical_then)} before."
+        return f"{text}; typical {shown(shift.typical_now)}, {shown(shift.typical_then)} before."
     return f"{text}."
 
 
-def _short(value: float | str | None) -> str:
-    return "nothing" if value is None else value if isinstance(value, str) else f"{value:.4g}"
+def shown(value: float | str | None) -> str:
+    """A value as people read it: three digits, no exponent."""
+    if value is None or isinstance(value, str):
+        return value or "none"
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def _advice(status: Status, features: list[Shift]) -> str:

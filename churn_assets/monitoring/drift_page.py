@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from html import escape
 from typing import TYPE_CHECKING
 
+from churn_assets.monitoring.drift import shown
 from churn_assets.monitoring.drift_style import CSS
 from churn_assets.monitoring.evidently_page import evidently_page
+from churn_assets.monitoring.reference import HISTOGRAM_EDGES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -22,6 +25,7 @@ HEIGHT = 100
 MINI_WIDTH, MINI_HEIGHT = 120, 26
 """Pixels of a feature's picture."""
 
+_TICKS = (0.01, 0.05, 0.2, 0.5, 0.8, 0.95)
 _STATUS_WORDS = {"OK": "No drift", "WARN": "Warning", "FAIL": "Drift alert"}
 _LIMIT_KEYS = '<span><i class="key limit"></i>alert</span><span><i class="key chance"></i>by chance</span>'
 _READING = """
@@ -91,11 +95,11 @@ def _why(report: DriftReport) -> str:
 def _scores(report: DriftReport) -> str:
     then, now = _shares(report.reference.score_histogram), _shares(report.current.score_histogram)
     top = max(*then, *now) or 1.0
-    ticks = "".join(f"<span>{share} %</span>" for share in (0, 25, 50, 75, 100))
+    ticks = "".join(f'<span style="left:{_position(share):.1f}%">{_percent(share)}</span>' for share in _TICKS)
     return (
         "<section><h2>Scores, then and now</h2>"
-        '<p class="soft">Share of users by risk of churn. The tallest bar or step is '
-        f"{_percent(top)} of the users.</p>"
+        '<p class="soft">Users by risk of churn, finer where risks are small. The highest bar or step holds '
+        f"{_percent(top)} of them.</p>"
         f"{_key()}"
         f'<svg class="histogram" viewBox="0 0 {len(then)} {HEIGHT}" preserveAspectRatio="none" role="img" '
         'aria-label="Histogram of the scores in the reference and now">'
@@ -115,6 +119,12 @@ def _bars(shares: Sequence[float], top: float) -> str:
 def _steps(shares: Sequence[float], top: float) -> str:
     heights = [f"V{HEIGHT - _tall(share, top):g}H{place + 1}" for place, share in enumerate(shares)]
     return f"M0,{HEIGHT}{''.join(heights)}V{HEIGHT}"
+
+
+def _position(share: float) -> float:
+    """Where a probability lies on the axis, in percent of its length."""
+    first, last = HISTOGRAM_EDGES[0], HISTOGRAM_EDGES[-1]
+    return float(100 * (math.log(share / (1 - share)) - first) / (last - first))
 
 
 def _tall(share: float, top: float) -> float:
@@ -143,12 +153,12 @@ def _row(shift: Shift, limit: float, scale: float) -> str:
     calm = "" if shift.reaches(limit) else " calm"
     gone = '<br><span class="status FAIL">gone</span>' if shift.vanished else ""
     cells = [
-        f'<td class="name">{escape(shift.name)}{gone}</td>',
+        f'<td class="name">{escape(shift.name).replace("_", "_<wbr>")}{gone}</td>',
         f'<td class="number{calm}">{shift.psi:.3f}</td>',
         f"<td>{_meter(shift, limit, scale)}</td>",
         f'<td class="number extra calm">{shift.noise.limit:.3f}</td>',
         f"<td>{_picture(shift)}</td>",
-        f'<td class="number extra">{_change(_value(shift.typical_then), _value(shift.typical_now))}</td>',
+        f'<td class="number extra">{_change(escape(shown(shift.typical_then)), escape(shown(shift.typical_now)))}</td>',
         f'<td class="number extra">{_change(_percent(shift.missing_then), _percent(shift.missing_now))}</td>',
         f'<td class="number extra calm">{_percent(shift.outside_now)}</td>',
     ]
@@ -244,10 +254,6 @@ def _shares(counts: Iterable[int]) -> list[float]:
 
 def _change(then: str, now: str) -> str:
     return f'<span class="calm">{now}</span>' if then == now else f"{then} → {now}"
-
-
-def _value(value: float | str | None) -> str:
-    return "none" if value is None else escape(value) if isinstance(value, str) else f"{value:.4g}"
 
 
 def _index(value: float | None) -> str:

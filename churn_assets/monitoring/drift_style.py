@@ -20,7 +20,7 @@ body {
   font: 16px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif;
 }
 main { max-width: 1080px; margin: 0 auto; padding: 40px 24px 64px; }
-h1 { font-size: clamp(1.3rem, 4.2vw, 1.9rem); line-height: 1.25; margin: 12px 0; max-width: 30ch; }
+h1 { font-size: clamp(1.3rem, 4.2vw, 1.9rem); line-height: 1.25; margin: 12px 0; max-width: 38ch; }
 h2 { font-size: 1.15rem; margin: 0 0 6px; }
 p { margin: 0 0 12px; max-width: 72ch; }
 a { color: var(--now); }
@@ -44,11 +44,12 @@ li { margin: 0 0 4px; overflow-wrap: anywhere; }
 .key { display: inline-block; width: 0.85em; height: 0.85em; border-radius: 3px; margin-right: 7px;
   vertical-align: -0.08em; }
 .key.then, .bar.then { background: var(--then); } .key.now { background: var(--now); }
-.key.limit { width: 2px; border-radius: 0; background: var(--limit); }
+.key.limit { width: 2px; border-radius: 0; background: var(--ink); }
 .key.chance { width: 2px; border-radius: 0; background: var(--soft); }
 svg { display: block; }
 .histogram { width: 100%; height: 200px; border-bottom: 1px solid var(--line); }
-.axis { display: flex; justify-content: space-between; color: var(--soft); font-size: 0.82rem; margin-top: 4px; }
+.axis { position: relative; height: 1.5em; color: var(--soft); font-size: 0.82rem; margin-top: 4px; }
+.axis span { position: absolute; transform: translateX(-50%); }
 .fill-then { fill: var(--then); } .fill-now { fill: var(--now); }
 .line-now { fill: none; stroke: var(--now); stroke-width: 2.5; vector-effect: non-scaling-stroke;
   stroke-linejoin: round; }
@@ -66,7 +67,7 @@ tr:last-child td { border-bottom: 0; }
   overflow: hidden; }
 .meter i { position: absolute; inset: 0 auto 0 0; background: var(--now); border-radius: 3px; }
 .meter i.moved { background: var(--limit); }
-.meter u { position: absolute; top: 0; bottom: 0; width: 2px; margin-left: -1px; background: var(--limit); }
+.meter u { position: absolute; top: 0; bottom: 0; width: 2px; margin-left: -1px; background: var(--ink); }
 .meter u.chance { background: var(--soft); }
 dl { display: grid; grid-template-columns: minmax(110px, 22%) 1fr; gap: 6px 16px; margin: 0; font-size: 0.94rem; }
 dt { color: var(--soft); } dd { margin: 0; overflow-wrap: anywhere; }

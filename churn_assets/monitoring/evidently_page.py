@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+import warnings
+from dataclasses import dataclass, replace
 from html import escape
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Container, Sequence
 
     import pandas as pd
 
@@ -26,6 +27,8 @@ _BANNER = (
     "limit, not the PSI of the drift report, and what it calls drift decides nothing here.{left_out}</div>"
 )
 
+_EMPTY = '<!doctype html><html lang="en"><head><meta charset="utf-8"></head><body></body></html>\n'
+
 
 @dataclass(frozen=True)
 class Drawable:
@@ -40,6 +43,11 @@ class Drawable:
     numbers: tuple[str, ...]
     categories: tuple[str, ...]
     left_out: dict[str, str]
+
+    def only(self, names: Container[str]) -> Drawable:
+        """Those of the columns that are among `names`."""
+        numbers, categories = (tuple(n for n in kind if n in names) for kind in (self.numbers, self.categories))
+        return replace(self, numbers=numbers, categories=categories)
 
 
 def drawable(reference: pd.DataFrame, current: pd.DataFrame, features: Sequence[FeatureSpec]) -> Drawable:
@@ -72,30 +80,47 @@ def evidently_page(
 
     then, now = (_sample(frame, seed, rows).replace([np.inf, -np.inf], np.nan) for frame in (reference, current))
     columns = drawable(then, now, features)
-    banner = _banner(len(then), len(now), columns.left_out)
-    if not columns.numbers and not columns.categories:
-        return f'<!doctype html><html lang="en"><head><meta charset="utf-8"></head><body>{banner}</body></html>\n'
-    page = _draw(_prepared(then, columns), _prepared(now, columns), columns)
+    try:
+        page = _draw(then, now, columns)
+    except Exception:  # noqa: BLE001 - Evidently raises whatever it meets, for the whole page
+        columns = _without_faulty(then, now, columns)
+        page = _draw(then, now, columns)
     head, body, rest = page.partition("<body>")
-    return f"{head}{body}{banner}{rest}"
+    return f"{head}{body}{_banner(len(then), len(now), columns.left_out)}{rest}"
 
 
 def _draw(reference: pd.DataFrame, current: pd.DataFrame, columns: Drawable) -> str:
+    if not columns.numbers and not columns.categories:
+        return _EMPTY
     os.environ.setdefault("DO_NOT_TRACK", "1")
+    import numpy as np
     from evidently import DataDefinition, Dataset, Report
     from evidently.presets import DataDriftPreset
 
     class Table(DataDriftPreset):  # type: ignore[misc]
-        """The preset's table alone: it draws the same column a second time where nobody sees it."""
+        """The preset's table alone: it draws every column a second time where nobody sees it."""
 
         def generate_metrics(self, context: Any) -> Any:
             return super().generate_metrics(context)[:1]
 
     definition = DataDefinition(numerical_columns=list(columns.numbers), categorical_columns=list(columns.categories))
-    now, then = (Dataset.from_pandas(frame, definition) for frame in (current, reference))
-    snapshot = Report([Table(method=METHOD)]).run(now, then)
-    page: str = snapshot.get_html_str(as_iframe=False)
+    now, then = (Dataset.from_pandas(_prepared(frame, columns), definition) for frame in (current, reference))
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")  # its correlations divide by the spread of constant columns
+        page: str = Report([Table(method=METHOD)]).run(now, then).get_html_str(as_iframe=False)
     return page
+
+
+def _without_faulty(reference: pd.DataFrame, current: pd.DataFrame, columns: Drawable) -> Drawable:
+    """Draw every column alone, and leave out those that fail."""
+    faults: dict[str, str] = {}
+    for name in (*columns.numbers, *columns.categories):
+        try:
+            _draw(reference, current, columns.only({name}))
+        except Exception as error:  # noqa: BLE001 - as above
+            faults[name] = f"Evidently says: {error}"
+    sound = {*columns.numbers, *columns.categories} - set(faults)
+    return replace(columns.only(sound), left_out=columns.left_out | faults)
 
 
 def _obstacle(reference: pd.DataFrame, current: pd.DataFrame, spec: FeatureSpec) -> str:
@@ -104,7 +129,7 @@ def _obstacle(reference: pd.DataFrame, current: pd.DataFrame, spec: FeatureSpec)
             return f"not there {where}"
         if not frame[spec.name].notna().any():
             return f"empty {where}"
-    different = max(reference[spec.name].nunique(), current[spec.name].nunique())
+    different = len({*reference[spec.name].dropna().unique(), *current[spec.name].dropna().unique()})
     if different == 1:
         return "one value only"
     return f"more than {MAX_LEVELS} levels" if spec.kind == "category" and different > MAX_LEVELS else ""

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 SCORE = "churn_risk"
 """Name of the score's distribution."""
 
-HISTOGRAM_BINS = 20
-"""Bars of the score's picture, each 0.05 wide."""
+HISTOGRAM_EDGES = np.arange(-6.0, 4.25, 0.5)
+"""Log-odds between which the bars of the score's picture lie; most risks are small, and there the bars are finer."""
 
 KEYS = ("user_id", "as_of_date", "at_risk", "churned")
 """Columns that are no features."""
@@ -51,7 +51,7 @@ class Reference(msgspec.Struct, frozen=True, kw_only=True):
         users: Different users; two dates of one user are no two independent observations.
         features: One distribution a feature, in the schema's order.
         score: The distribution of the model's scores.
-        score_histogram: Rows by score, in bars of equal width from 0 to 1.
+        score_histogram: Rows by score, in bars of equal log-odds (`HISTOGRAM_EDGES`); the outer ones have no end.
         mean_score: Mean of the scores.
     """
 
@@ -198,8 +198,9 @@ def compare(reference: Reference, table: pa.Table, scores: Floats) -> Comparison
 
 
 def score_histogram(scores: Floats) -> tuple[int, ...]:
-    """Count scores in bars of equal width from 0 to 1."""
-    counts, _ = np.histogram(scores, bins=HISTOGRAM_BINS, range=(0.0, 1.0))
+    """Count scores in bars of equal log-odds (`HISTOGRAM_EDGES`)."""
+    inner = 1.0 / (1.0 + np.exp(-HISTOGRAM_EDGES[1:-1]))
+    counts = np.bincount(np.searchsorted(inner, scores, side="right"), minlength=len(inner) + 1)
     return tuple(counts.tolist())
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from churn_assets.layout import MissingTableError
 from churn_assets.scoring.predictions import predict, write_predictions
 from churn_assets.training.promotion import open_registry
+from churn_serving import atomic
 from churn_serving.errors import ArtifactError
 
 if TYPE_CHECKING:
@@ -39,7 +42,8 @@ class Scored:
     @property
     def scores(self) -> NDArray[np.float64]:
         """Probabilities of churn, highest first."""
-        return self.table.column("churn_risk").to_numpy()
+        scores: NDArray[np.float64] = self.table.column("churn_risk").to_numpy()
+        return scores
 
 
 def production(workspace: Workspace) -> LoadedModel:
@@ -70,3 +74,19 @@ def score_day(workspace: Workspace, day: date) -> Scored:
     table = predict(snapshot, model.scorer, model.manifest.bands, model.version, typical=reference.typical)
     files = write_predictions(workspace.layout, day, table, workspace.settings.scoring.top_k)
     return Scored(table, model, files)
+
+
+def write_top(workspace: Workspace, day: date, k: int) -> Path:
+    """Write the short list of a day that has been scored, `k` users long; returns the file.
+
+    Raises:
+        MissingTableError: The day has not been scored.
+        OSError: The file cannot be written.
+    """
+    whole = workspace.layout.predictions_file(day)
+    if not whole.exists():
+        raise MissingTableError(f"{whole} is not there: `churn score --date {day}` writes it")
+    path = workspace.layout.top_file(day, k)
+    with whole.open("rb") as lines:
+        atomic.write_bytes(path, b"".join(itertools.islice(lines, k + 1)))
+    return path

@@ -166,7 +166,7 @@ def train(workspace: Workspace, registry: Registry, role: Role, parts: Parts) ->
         role=role,
         created_at=datetime.now(UTC),
         features=scorer.features,
-        golden=golden_rows(golden[[spec.name for spec in features]].to_dict("records"), golden_scores),
+        golden=golden_rows(_records(golden, features), golden_scores),
         threshold=bands.high,
         bands=Bands(high=bands.high, medium=bands.medium),
         population=Population(
@@ -261,6 +261,11 @@ def _fingerprint(table: pa.Table) -> str:
 def _golden(test: pd.DataFrame, seed: int) -> pd.DataFrame:
     rows = np.random.default_rng(seed).choice(len(test), size=GOLDEN_ROWS, replace=len(test) < GOLDEN_ROWS)
     return test.iloc[np.sort(rows)]
+
+
+def _records(rows: pd.DataFrame, features: Sequence[FeatureSpec]) -> list[dict[str, Any]]:
+    columns = {spec.name: rows[spec.name].tolist() for spec in features}
+    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
 
 
 def _periods(parts: Parts) -> dict[str, Period]:

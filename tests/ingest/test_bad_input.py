@@ -1,7 +1,7 @@
 """Whatever a customer's files hold: a clear error or the quarantine, and no row lost."""
 
 import pytest
-from builders import EVENT_COLUMNS, EVENT_HEADER, EVENTS, START, USERS, Export, quarantined, rule_counts, run
+from builders import EVENT_COLUMNS, EVENT_HEADER, EVENTS, START, USERS, Export, quarantined, rule_counts, run, validate
 
 from churn_assets.ingest import build, contract, validation
 from churn_assets.ingest.source import SourceError
@@ -9,7 +9,7 @@ from churn_assets.ingest.source import SourceError
 
 def refused(export):
     with pytest.raises(SourceError) as caught:
-        run(export)
+        validate(export)
     return str(caught.value)
 
 
@@ -65,7 +65,7 @@ def test_wrong_delimiter_is_guessed_at(platform):
     assert "events.csv has no column" in message
     assert "is `delimiter:` right?" in message
     platform.events_from({"delimiter": ";"})
-    assert run(platform).events.rejects == 0
+    assert validate(platform).events.rejects == 0
 
 
 def test_missing_column_is_named_with_those_there_are(platform):
@@ -85,7 +85,7 @@ def test_missing_event_column_says_where_to_mend_it(platform):
 
 def test_extra_columns_are_fine(platform):
     platform.events(*(f"{row},x" for row in EVENTS), header="user,when,what,minutes,score,price,browser")
-    done = run(platform)
+    done = validate(platform)
     assert done.events.rejects == 0
     assert set(done.clean_events[0]) == {"user_id", "event_time", "event_type", "watch_minutes", "quiz_score",
                                          "amount", "event_count"}  # fmt: skip
@@ -93,11 +93,11 @@ def test_extra_columns_are_fine(platform):
 
 def test_lines_in_another_encoding_are_kept_aside_and_say_what_to_set(platform):
     platform.users(*USERS, "é,2023-12-01,free,false,FR,organic", encoding="latin-1")
-    done = run(platform)
+    done = validate(platform)
     assert done.users.by_rule == {"unreadable_line": 1}
     assert "set `encoding:`" in done.users.samples[0]["source_note"]
     platform.users_from(encoding="latin-1")
-    done = run(platform)
+    done = validate(platform)
     assert done.users.rejects == 0
     assert done.clean_users[-1]["user_id"] == "é"
 
@@ -108,7 +108,7 @@ def test_a_file_in_utf_16_is_refused_until_it_is_said(platform):
     assert "users.csv" in message
     assert "`encoding:`" in message
     platform.users_from(encoding="utf-16")
-    assert len(run(platform).clean_users) == 3
+    assert len(validate(platform).clean_users) == 3
 
 
 def test_unknown_encoding_is_refused_with_those_allowed(platform):
@@ -135,7 +135,7 @@ def test_a_quote_that_hides_lines_far_down_is_refused_with_its_line(platform):
 @pytest.mark.parametrize("line", ["a,2024-01-03,login,,,,x,y,z", "a,2024-01-03"])
 def test_a_ragged_line_is_one_unreadable_line(platform, line):
     platform.events(*EVENTS, line)
-    done = run(platform)
+    done = validate(platform)
     assert done.rules == {"unreadable_line": 1}
     assert line in done.rejected[0]["source_note"]
     assert_nothing_lost(done, 7)
@@ -143,7 +143,7 @@ def test_a_ragged_line_is_one_unreadable_line(platform, line):
 
 def test_a_ragged_user_line_is_one_unreadable_line(platform):
     platform.users(*USERS, "d,2023-12-01,free,false,DE,organic,more,and,more")
-    done = run(platform)
+    done = validate(platform)
     assert done.users.by_rule == {"unreadable_line": 1}
     assert done.users.rows == 4
 
@@ -151,7 +151,7 @@ def test_a_ragged_user_line_is_one_unreadable_line(platform):
 def test_a_file_of_unreadable_lines_only(platform):
     platform.events_from({"path": "events*.csv"})
     platform.events("a,b", "c,d", name="events_broken.csv")
-    done = run(platform)
+    done = validate(platform)
     assert done.rules == {"unreadable_line": 2}
     assert_nothing_lost(done, 8)
 
@@ -202,7 +202,7 @@ def spoilt(tmp_path_factory):
     bad = [f"{row},{n}" for n, (_, row) in enumerate(BAD_EVENTS)]
     good = [f"{row},good {n}" for n, row in enumerate(EVENTS)]
     export.events(*good, *bad, "a,2024-01-02 08:00:00,login,,,,good 1", "a,b,c,d,e,f,g,h,i", header=NAMED_HEADER)
-    return run(export)
+    return validate(export)
 
 
 @pytest.mark.parametrize("number", range(len(BAD_USERS)), ids=[row for _, row in BAD_USERS])
@@ -246,7 +246,7 @@ def test_the_first_of_two_users_with_one_id_is_kept(spoilt):
 
 def test_blank_attributes_are_not_known_rather_than_empty(platform):
     platform.users("a,2023-12-01,,,,  ", *USERS[1:])
-    user = run(platform).clean_users[0]
+    user = validate(platform).clean_users[0]
     assert (user["plan"], user["is_paid"], user["country"], user["marketing_source"]) == (None, None, None, None)
 
 
@@ -259,16 +259,16 @@ def test_values_at_the_limits_keep_the_contract(platform):
         "a,2024-01-03 14:00:00,payment_failed,,,0.01",
         " a ,2024-01-03 15:00:00,login, ,,",
     )
-    done = run(platform)
+    done = validate(platform)
     assert done.rules == {}
     assert {row["user_id"] for row in done.clean_events} == {"a"}
 
 
 def test_signup_tolerance_is_a_setting(platform):
     platform.events(*EVENTS, "c,2024-01-01 10:00:00,login,,,")
-    assert run(platform).rules == {}
+    assert validate(platform).rules == {}
     platform.configure(validation={"signup_tolerance_days": 0})
-    assert run(platform).rules == {"before_signup": 1}
+    assert validate(platform).rules == {"before_signup": 1}
 
 
 def test_events_without_an_id_among_those_with_one_are_compared_as_whole_rows(platform):
@@ -276,14 +276,14 @@ def test_events_without_an_id_among_those_with_one_are_compared_as_whole_rows(pl
     nameless = ["a,2024-01-04 08:00:00,login,,,", "b,2024-01-04 08:00:00,login,,,", "a,2024-01-04 08:00:00,login,,,"]
     platform.events(*rows, *(f"{row}," for row in nameless), header=NAMED_HEADER)
     platform.events_from(NAMED)
-    done = run(platform)
+    done = validate(platform)
     assert done.rules == {"duplicate": 1}
     assert_nothing_lost(done, 9)
 
 
 def test_rows_that_differ_only_in_an_unmapped_column_are_two_events(platform):
     platform.events("a,2024-01-02 08:00:00,login,,,,s1", "a,2024-01-02 08:00:00,login,,,,s2", header=NAMED_HEADER)
-    assert run(platform).rules == {}
+    assert validate(platform).rules == {}
 
 
 def test_one_user_and_one_event_are_enough(export):
@@ -295,7 +295,7 @@ def test_one_user_and_one_event_are_enough(export):
 
 
 def test_another_source_in_the_same_folder_is_refused(platform):
-    run(platform)
+    validate(platform)
     platform.source(kind="synthetic")
     with pytest.raises(SourceError, match=r"history of a files source.*`paths\.data`"):
         build.ingest_users(platform.workspace())

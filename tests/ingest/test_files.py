@@ -7,7 +7,7 @@ import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from builders import DAYS, EVENTS, START, USERS, Export, changed, files_of, run
+from builders import DAYS, EVENTS, START, USERS, Export, changed, files_of, run, validate
 
 from churn_assets.ingest.source import SourceError
 
@@ -66,7 +66,7 @@ def test_event_names_become_ours_are_left_out_or_rejected(platform):
         "b,2024-01-02 08:10:00,page_view,,,",
     )
     platform.events_from({"event_types": {"Signed In": "login", "heartbeat": None}})
-    done = run(platform)
+    done = validate(platform)
     assert done.events.rows == 3
     assert [row["event_type"] for row in done.clean_events] == ["login"]
     assert sorted(row["event_type"] for row in done.rejected) == ["Danced", "page_view"]
@@ -77,7 +77,7 @@ def test_a_file_that_holds_one_kind_of_event(platform):
     platform.events("a,2024-01-02,55", "b,2024-01-03,", header="user,when,score", name="quizzes.csv")
     columns = {"user_id": "user", "event_time": "when", "quiz_score": "score"}
     platform.events_from({}, {"path": "quizzes.csv", "columns": columns, "event_type": "quiz_attempt"})
-    done = run(platform)
+    done = validate(platform)
     assert done.rules == {}
     assert [row["quiz_score"] for row in done.clean_events if row["event_type"] == "quiz_attempt"] == [55.0, None, 80.0]
 
@@ -106,7 +106,7 @@ def test_globs_read_every_file_and_columns_may_stand_in_another_order(platform):
     rows = [",".join(reversed(row.split(","))) for row in EVENTS[3:]]
     platform.events(*rows, header="price,score,minutes,what,when,user", name="events_2.csv")
     platform.events_from({"path": "events_*.csv"})
-    done = run(platform)
+    done = validate(platform)
     assert done.rules == {}
     assert len(done.clean_events) == 6
     assert done.clean_events[3]["amount"] == 29.99 or done.clean_events[3]["quiz_score"] == 80.0
@@ -116,7 +116,7 @@ def test_a_column_that_only_some_files_have_is_null_in_the_others(platform):
     platform.events(*EVENTS, name="events_1.csv")
     platform.events("a,2024-01-04,login", header="user,when,what", name="events_2.csv")
     platform.events_from({"path": "events_*.csv"})
-    done = run(platform)
+    done = validate(platform)
     assert done.rules == {}
     assert [row["watch_minutes"] for row in done.clean_events] == [None, 12.5, None, None, None, None, None]
 
@@ -126,7 +126,7 @@ def test_rows_in_two_overlapping_exports_are_counted_once(platform):
     rows = [",".join(reversed(row.split(","))) for row in EVENTS[2:]]
     platform.events(*rows, header="price,score,minutes,what,when,user", name="events_2.csv")
     platform.events_from({"path": "events_*.csv"})
-    done = run(platform)
+    done = validate(platform)
     assert done.rules == {"duplicate": 2}
     assert len(done.clean_events) == 6
 
@@ -136,7 +136,7 @@ def same_as_csv(platform, tmp_path_factory):
     plain = Export(tmp_path_factory.mktemp("plain"))
     plain.users(*USERS)
     plain.events(*EVENTS)
-    there, here = run(plain), run(platform)
+    there, here = validate(plain), validate(platform)
     return there.clean_users == here.clean_users and there.clean_events == here.clean_events
 
 
@@ -172,7 +172,7 @@ def test_parquet_dates_naive_times_and_numbers_as_ids(platform):
     columns = {"user_id": "user", "event_time": "when", "event_type": "what"}
     platform.events_from(*({"path": f"{name}.parquet", "columns": columns} for name in ("dates", "naive")))
     platform.source(time_zone="Europe/Helsinki")
-    assert times(run(platform)) == ["03 00:00:00", "03 23:30:00"]
+    assert times(validate(platform)) == ["03 00:00:00", "03 23:30:00"]
 
 
 def test_a_time_column_of_numbers_is_refused(platform):
@@ -180,14 +180,14 @@ def test_a_time_column_of_numbers_is_refused(platform):
     columns = {"user_id": "user", "event_time": "when", "event_type": "what"}
     platform.source(files={"events": [{"path": "events.parquet", "columns": columns}]})
     with pytest.raises(SourceError, match=r"when.*has type BIGINT; a date, a timestamp or text is needed"):
-        run(platform)
+        validate(platform)
 
 
 def test_a_damaged_parquet_file_is_named(platform):
     platform.file("events.parquet", b"PAR1 and then nothing")
     platform.events_from({"path": "events.parquet"})
     with pytest.raises(SourceError, match=r"events\.parquet cannot be read"):
-        run(platform)
+        validate(platform)
 
 
 @pytest.fixture
@@ -210,11 +210,11 @@ def test_files_at_a_url(platform, bucket, tmp_path_factory):
 def test_files_at_a_url_that_change_or_break(platform, bucket):
     bucket.pipe("/shop/events.csv", (platform.folder / "in" / "events.csv").read_bytes())
     platform.events_from({"path": "memory://shop/events.csv"})
-    first = run(platform)
+    first = validate(platform)
     before = files_of(first.workspace.layout.raw_events.folder)
     lines = bucket.cat("/shop/events.csv").replace(b"12.5", b"13.5") + b"a,2024-01-03,login,,,,x\n"
     bucket.pipe("/shop/events.csv", lines)
-    second = run(platform, [DAYS[-1]])
+    second = validate(platform, [DAYS[-1]])
     assert second.rules == {"unreadable_line": 1}
     after = files_of(first.workspace.layout.raw_events.folder)
     assert changed(before, after) == {"2024-01-02.parquet", "2024-01-08.parquet"}
@@ -226,7 +226,7 @@ def test_what_the_mapping_does_not_name_is_absent_not_zero(platform):
     platform.users_from(columns={"user_id": "id", "signup_date": "joined"})
     columns = {"user_id": "user", "event_time": "when", "event_type": "what"}
     platform.events_from({"columns": columns, "event_types": {"login": "login"}})
-    features = run(platform).workspace.features
+    features = validate(platform).workspace.features
     absent = {"plan", "is_paid", "country", "watch_minutes_7d", "quiz_avg_score_7d", "payment_fail_rate_30d"}
     assert absent | {"payment_success_7d", "enrolls_30d", "engagements_running"} <= set(features.absent)
     assert not set(features.absent) & set(features.names)
@@ -240,17 +240,17 @@ def test_history_begins_where_nearly_all_events_are(platform):
     platform.events(stray, *rows)
     workspace = platform.workspace()
     assert workspace.history_start == START.replace(day=2)
-    done = run(platform)
+    done = validate(platform)
     assert done.rules == {"out_of_history": 1}
 
 
 def test_the_first_day_stays_what_it_was_at_the_first_ingest(platform):
     platform.source(start_date=None)
-    run(platform)
+    validate(platform)
     rows = [
         f"b,2024-01-08 {n // 3600:02d}:{n // 60 % 60:02d}:{n % 60:02d},login,,{n / 1024:.6f}," for n in range(9_000)
     ]
     platform.events(*EVENTS, *rows)
-    later = run(platform)
+    later = validate(platform)
     assert later.workspace.history_start == START
     assert later.rules == {}

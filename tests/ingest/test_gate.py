@@ -1,7 +1,7 @@
 """Too many rejected rows stop a run: nothing is replaced, everything is kept."""
 
 import pytest
-from builders import DAYS, EVENTS, START, USERS, changed, files_of, quarantined, quiet, run
+from builders import DAYS, EVENTS, START, USERS, changed, files_of, quarantined, quiet, validate
 
 from churn_assets.ingest import build
 from churn_assets.ingest.validation import Tally
@@ -11,12 +11,12 @@ BAD = tuple(f"a,2024-01-0{n + 2} 12:00:00,dance,,," for n in range(4))
 
 
 def test_too_many_bad_events_replace_nothing(platform):
-    good = run(platform)
+    good = validate(platform)
     validated = good.workspace.layout.events.folder
     before = files_of(validated)
     platform.events(*EVENTS, "b,2024-01-01 12:00:00,login,,,", *BAD)
     platform.configure(validation={"max_reject_share": 0.3})
-    stopped = run(platform)
+    stopped = validate(platform)
     assert stopped.validated.days == []
     assert changed(before, files_of(validated)) == set()
     assert stopped.events.rows == 11
@@ -29,18 +29,18 @@ def test_too_many_bad_events_replace_nothing(platform):
 def test_a_stopped_run_is_taken_up_when_the_limit_is_raised(platform):
     platform.events(*EVENTS, *BAD)
     platform.configure(validation={"max_reject_share": 0.1})
-    assert run(platform).validated.days == []
+    assert validate(platform).validated.days == []
     platform.configure(validation={"max_reject_share": 0.5})
-    done = run(platform, [START])
+    done = validate(platform, [START])
     assert done.validated.days == [START]
     assert len(build.validate_events(done.workspace, DAYS, quiet)[0].days) == 8
 
 
 def test_a_late_day_that_was_stopped_stays_late(platform):
-    run(platform)
+    validate(platform)
     platform.events(*EVENTS, *BAD)
     platform.configure(validation={"max_reject_share": 0.1})
-    assert run(platform, [DAYS[-1]]).validated.days == []
+    assert validate(platform, [DAYS[-1]]).validated.days == []
     platform.configure(validation={"max_reject_share": 0.9})
     workspace = platform.workspace()
     built, _ = build.validate_events(workspace, [DAYS[-1]], quiet)
@@ -48,7 +48,7 @@ def test_a_late_day_that_was_stopped_stays_late(platform):
 
 
 def test_too_many_bad_users_replace_nothing(platform):
-    run(platform)
+    validate(platform)
     users = platform.workspace().layout.users.path
     before = users.read_bytes(), users.stat().st_mtime_ns
     platform.users(*USERS, ",2023-12-01,free,false,DE,organic")
@@ -66,9 +66,9 @@ def build_users(platform):
 
 
 def test_all_rows_rejected_is_never_within_the_limit(platform):
-    run(platform)
+    validate(platform)
     platform.events(*BAD)
-    stopped = run(platform)
+    stopped = validate(platform)
     assert stopped.validated.days == []
     assert stopped.events.share == 1.0
 
@@ -100,6 +100,6 @@ def test_validating_days_that_were_not_ingested_says_what_to_build(platform):
 
 
 def test_nothing_aside_is_left_behind(platform):
-    done = run(platform)
+    done = validate(platform)
     assert list(done.workspace.layout.temporary.iterdir()) == []
     assert list(platform.folder.rglob("*.part")) == []

@@ -156,5 +156,5 @@ def test_the_rows_given_are_not_changed(parts):
 
 
 def test_more_leaves_than_the_compiled_scorer_holds_are_refused():
-    with pytest.raises(ValueError, match="allowed is 2 to 31"):
+    with pytest.raises(ValueError, match="less than or equal to 31"):
         ModelSettings(max_leaf_nodes=32)
