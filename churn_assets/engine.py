@@ -19,7 +19,11 @@ MEMORY_LIMIT = "2GB"
 @contextlib.contextmanager
 def connect(temporary: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     """Open an in-memory engine that spills to `temporary`, speaks UTC, keeps the order of rows, and fetches no code."""
-    config = {"memory_limit": MEMORY_LIMIT, "temp_directory": str(temporary), "autoinstall_known_extensions": "false"}
+    config: dict[str, str | bool | int | float | list[str]] = {
+        "memory_limit": MEMORY_LIMIT,
+        "temp_directory": str(temporary),
+        "autoinstall_known_extensions": False,
+    }
     connection = duckdb.connect(config=config)
     try:
         connection.execute("SET TimeZone = 'UTC'")

@@ -138,7 +138,8 @@ class DayTable:
         Raises:
             MissingTableError: That day has not been built.
         """
-        return pq.read_table(self.existing([day])[0], columns=columns)
+        # ParquetFile opens one file several times faster than read_table, which is made for folders of them.
+        return pq.ParquetFile(self.existing([day])[0]).read(columns)
 
     def days(self) -> list[date]:
         """The days that are there, oldest first."""

@@ -248,6 +248,8 @@ class DriftSettings(Section):
     alert_psi: float = Field(default=0.25, gt=0)
     page_rows: int = Field(default=20_000, ge=100, le=50_000, description="Rows of the sample that Evidently draws.")
 
+    page_features: int = Field(default=15, ge=1, description="Features that Evidently draws: those that moved most.")
+
     @model_validator(mode="after")
     def _warns_before_it_alerts(self) -> Self:
         if self.warn_psi >= self.alert_psi:

@@ -89,7 +89,8 @@ class Encoder:
         try:
             if levels is None:
                 return np.asarray(column, dtype=np.float64)
-            values = np.asarray(column, dtype=object).tolist()
+            # Arrow's own way: as an array, its dictionaries would show a null as one of the categories.
+            values = column.to_pylist() if hasattr(column, "to_pylist") else np.asarray(column, dtype=object).tolist()
             codes = [levels.get(_NAN if value is None else value) for value in values]
             pairs = zip(codes, values, strict=True)
             return np.array([_code_beyond(value) if code is None else code for code, value in pairs], dtype=np.float64)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -97,7 +97,7 @@ def _read_file(name: str) -> dict[str, Any]:
         return {}
     if not isinstance(content, dict):
         raise SettingsError(f"{path} must hold sections (`paths:`, `source:`, …), not a {type(content).__name__}")
-    return content
+    return {key: {} if value is None else value for key, value in content.items()}
 
 
 def _overrides(environment: Mapping[str, str]) -> list[tuple[str, list[str], Any]]:
@@ -139,9 +139,16 @@ def _nearest(keys: list[str], model: type[BaseModel]) -> str:
     known: type[BaseModel] | None = model
     for key in keys[:-1]:
         field = known.model_fields.get(key) if known else None
-        annotation = field.annotation if field else None
-        known = annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
+        if field:  # else a place in a list, or a name that the file gives
+            known = _section_in(field.annotation)
     if known is None:
         return ""
     close = difflib.get_close_matches(keys[-1], known.model_fields, n=1)
     return f"; did you mean `{close[0]}`?" if close else f"; allowed are {', '.join(sorted(known.model_fields))}"
+
+
+def _section_in(annotation: Any) -> type[BaseModel] | None:
+    """The section that a field holds: itself, or within `list[...]`, `dict[...]`, `... | None`."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for part in get_args(annotation) if (found := _section_in(part))), None)

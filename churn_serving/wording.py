@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
@@ -87,12 +88,12 @@ def _missing(spec: FeatureSpec) -> str:
 def _amount(spec: FeatureSpec, value: float) -> str:
     if spec.unit == "ratio":
         return f"{_number(100 * value)} %"
-    return f"+{_number(value)}" if spec.lower < 0 < value else _number(value)
+    return f"+{_number(value)}" if -math.inf < spec.lower < 0 < value else _number(value)
 
 
 def _number(value: float) -> str:
     """Two digits or so, as people say it, and no `.0`."""
-    if value == round(value) or abs(value) >= 10:
+    if value % 1 == 0 or abs(value) >= 10:
         return f"{value:,.0f}"
     text = f"{value:.1f}" if abs(value) >= 1 else f"{value:.2f}"
     return text.rstrip("0").rstrip(".")

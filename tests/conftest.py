@@ -1,5 +1,7 @@
 """Fixtures for all tests."""
 
+import os
+
 import pytest
 from builders import EVENTS, USERS, Export
 from hypothesis import settings
@@ -7,14 +9,8 @@ from hypothesis import settings
 settings.register_profile("churn", deadline=None, derandomize=True, database=None, print_blob=True)
 settings.load_profile("churn")
 
-
-@pytest.fixture(autouse=True)
-def _no_settings_of_the_machine(monkeypatch):
-    """Tests see the packaged defaults, whatever this shell has set."""
-    import os
-
-    for name in [name for name in os.environ if name.startswith("CHURN_")]:
-        monkeypatch.delenv(name)
+for _name in [name for name in os.environ if name.startswith("CHURN_")]:
+    del os.environ[_name]  # tests see the packaged defaults, whatever this shell has set
 
 
 @pytest.fixture

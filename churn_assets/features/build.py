@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ import pyarrow as pa
 from churn_assets.engine import connect, list_literal
 from churn_assets.features.panel import Panel, Users, load_panel
 from churn_assets.features.user_daily import daily_activity
-from churn_assets.features.windows import features_as_of, measures_needed
+from churn_assets.features.windows import features_as_of, labels_as_of, measures_needed
 from churn_assets.layout import Built, cut_by_day, days_between
 
 if TYPE_CHECKING:
@@ -70,9 +71,9 @@ def build_labels(workspace: Workspace, days: Sequence[date]) -> Built:
     built = Built(late=late)
     if wanted:
         as_of = [day - ahead for day in wanted]
-        panel = read_panel(workspace, as_of[0], as_of[-1], ahead=features.label_window)
-        rows = _join(features_as_of(panel, as_of, features, at_risk_only=True, labels=True))
-        labels = rows.select(["user_id", "as_of_date", "churned"]).append_column("day", rows.column("as_of_date"))
+        panel = read_panel(workspace, as_of[0], as_of[-1], ahead=features.label_window, measures=("events",))
+        rows = pa.concat_tables(list(labels_as_of(panel, as_of, features)))
+        labels = rows.append_column("day", rows.column("as_of_date"))
         for past, table in cut_by_day(labels.sort_by([("day", "ascending"), ("user_id", "ascending")]), as_of):
             layout.labels.write(past + ahead, table)
             built.add(past + ahead, table.num_rows)
@@ -91,8 +92,17 @@ def build_snapshot(workspace: Workspace, day: date) -> pa.Table:
     return table
 
 
-def read_panel(workspace: Workspace, first: date, last: date, *, ahead: int = 0) -> Panel:
+def read_panel(
+    workspace: Workspace, first: date, last: date, *, ahead: int = 0, measures: Sequence[str] | None = None
+) -> Panel:
     """Read what features as of `first` to `last` need: the longest window back, `ahead` days on.
+
+    Args:
+        workspace: Where.
+        first: First as-of date.
+        last: Last as-of date.
+        ahead: Days after it.
+        measures: Columns of `user_daily`; all that the features need, if None.
 
     Raises:
         MissingTableError: `user_daily` lacks one of the days.
@@ -101,10 +111,10 @@ def read_panel(workspace: Workspace, first: date, last: date, *, ahead: int = 0)
     begin = max(workspace.history_start, first - timedelta(days=features.longest))
     days = days_between(begin, last + timedelta(days=ahead))
     layout.user_daily.existing(days)
-    measures = list(measures_needed(features))
-    tables = (layout.user_daily.read(day, ["user_id", *measures]) for day in days)
+    wanted = list(measures or measures_needed(features))
+    tables = (layout.user_daily.read(day, ["user_id", *wanted]) for day in days)
     engagements = layout.engagements.read() if features.engagements else None
-    return load_panel(Users.of(layout.users.read()), begin, tables, measures, engagements)
+    return load_panel(Users.of(layout.users.read()), begin, tables, wanted, engagements)
 
 
 def snapshot(workspace: Workspace, day: date) -> pa.Table:

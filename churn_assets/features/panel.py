@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,13 +14,16 @@ import pyarrow.compute as pc
 from churn_assets.layout import EPOCH
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from datetime import date
 
     import numpy.typing as npt
 
-BLOCK_CELLS = 400_000
-"""Users × days of one block: its arrays stay in a processor's cache and far below any memory limit."""
+BLOCK_CELLS = 200_000
+"""Users × days of one block: its arrays stay far below any memory limit."""
+
+DAYS_PER_LOOKUP = 16
+"""Users are looked up for so many days at once: the look-up table costs more than the look-ups of a day."""
 
 Values = dict[str, "npt.NDArray[Any]"]
 
@@ -123,15 +128,30 @@ class Block:
     low: int
     high: int
 
-    def dense(self, measure: str) -> npt.NDArray[Any]:
-        """(days, users): the measure, 0 where there is no row."""
-        days = self.panel.days
-        kind = days[0].values[measure].dtype if days else np.dtype(np.float64)
-        grid = np.zeros((len(days), self.high - self.low), dtype=kind)
-        for row, day in zip(grid, days, strict=True):
-            start, stop = np.searchsorted(day.user, [self.low, self.high])
-            row[day.user[start:stop] - self.low] = day.values[measure][start:stop]
+    @cached_property
+    def _found(self) -> list[tuple[npt.NDArray[np.int32], slice]]:
+        """For each day: the users who have a row, counted from `low`, and where their rows stand."""
+        bounds = np.array([self.low, self.high], dtype=np.int32)
+        spans = [slice(*np.searchsorted(day.user, bounds)) for day in self.panel.days]
+        return [(day.user[span] - self.low, span) for day, span in zip(self.panel.days, spans, strict=True)]
+
+    def active(self) -> npt.NDArray[np.bool_]:
+        """(days, users): whether the user was active."""
+        grid = np.zeros((len(self.panel.days), self.high - self.low), dtype=np.bool_)
+        for row, day, (users, span) in zip(grid, self.panel.days, self._found, strict=True):
+            row[users] = day.values["events"][span] > 0
         return grid
+
+    def cumulative(self, measure: str) -> npt.NDArray[Any]:
+        """(days + 1, users): the sum of a measure, or of `active_days`, over all days before."""
+        name = "events" if measure == "active_days" else measure
+        columns = [day.values[name] for day in self.panel.days]
+        whole = all(column.dtype.kind in "iu" for column in columns)
+        total = np.zeros((len(columns) + 1, self.high - self.low), dtype=np.int32 if whole else np.float64)
+        for before, after, column, (users, span) in zip(total[:-1], total[1:], columns, self._found, strict=True):
+            np.copyto(after, before)
+            after[users] += column[span] > 0 if measure == "active_days" else column[span]
+        return total
 
 
 def load_panel(
@@ -150,23 +170,22 @@ def load_panel(
         measures: The columns wanted.
         engagements: Validated engagements, if the source has them.
     """
-    days = [_day_rows(table, users, measures) for table in tables]
+    days: list[DayRows] = []
+    rest = iter(tables)
+    while batch := list(islice(rest, DAYS_PER_LOOKUP)):
+        days += _day_rows(batch, users, measures)
     known = None if engagements is None else Engagements.of(engagements, users)
     return Panel(users, ordinal(first_day), days, known)
 
 
-def _day_rows(table: pa.Table, users: Users, measures: Sequence[str]) -> DayRows:
-    position = _positions(_whole(table.column("user_id")), users.ids)
-    values: Mapping[str, npt.NDArray[Any]] = {
-        name: table.column(name).to_numpy(zero_copy_only=False) for name in measures
-    }
-    known = position >= 0
-    if not known.all():
-        position, values = position[known], {name: column[known] for name, column in values.items()}
-    if (np.diff(position) < 0).any():
-        order = np.argsort(position, kind="stable")
-        position, values = position[order], {name: column[order] for name, column in values.items()}
-    return DayRows(position.astype(np.int32), dict(values))
+def _day_rows(tables: Sequence[pa.Table], users: Users, measures: Sequence[str]) -> Iterator[DayRows]:
+    ids = pa.concat_arrays([_whole(table.column("user_id")).cast(pa.string()) for table in tables])
+    ends = np.cumsum([table.num_rows for table in tables])
+    for table, position in zip(tables, np.split(_positions(ids, users.ids), ends[:-1]), strict=True):
+        known = np.flatnonzero(position >= 0)
+        rows = known[np.argsort(position[known], kind="stable")]
+        values = {name: table.column(name).to_numpy(zero_copy_only=False)[rows] for name in measures}
+        yield DayRows(position[rows].astype(np.int32), values)
 
 
 def _positions(ids: pa.Array, known: pa.Array) -> npt.NDArray[np.int64]:

@@ -58,6 +58,22 @@ def features_as_of(
         yield _Windows(block, dates, features).table(at_risk_only=at_risk_only, labels=labels)
 
 
+def labels_as_of(panel: Panel, as_of_dates: Sequence[date], features: FeatureSet) -> Iterator[pa.Table]:
+    """Compute the labels alone, of everybody at risk on every as-of date.
+
+    Args:
+        panel: As `features_as_of` needs it for labels; the measure `events` is enough.
+        as_of_dates: Ascending, within the panel.
+        features: Who is at risk, and how far ahead the label looks.
+
+    Yields:
+        A table a block of users: `user_id`, `as_of_date`, `churned`.
+    """
+    dates = np.array([ordinal(day) for day in as_of_dates], dtype=np.int64)
+    for block in panel.blocks():
+        yield _Windows(block, dates, features).labels()
+
+
 @dataclass
 class _Windows:
     """One block of users on all dates. Arrays are (dates, users) unless said otherwise."""
@@ -84,10 +100,22 @@ class _Windows:
             columns[spec.name] = self._column(spec.name, numbers, rows, user_of)
         return pa.table(columns)
 
+    def labels(self) -> pa.Table:
+        """The block's labels."""
+        at_risk = self._at_risk()
+        date_of, user_of = np.nonzero(at_risk)
+        return pa.table(
+            {
+                "user_id": self.block.panel.users.ids.take(pa.array(user_of + self.block.low)),
+                "as_of_date": pa.array(self.dates[date_of].astype(np.int32)).cast(pa.date32()),
+                "churned": pa.array((self._active_ahead() == 0)[at_risk].astype(np.int8)),
+            }
+        )
+
     def _column(self, name: str, numbers: dict[str, Grid], rows: Mask, user_of: Integers) -> pa.Array:
         if name in numbers:
-            values = numbers[name][rows].astype(np.float64)
-            return pa.array(values, mask=np.isnan(values))
+            values = numbers.pop(name)[rows]
+            return pa.array(values.astype(np.float64, copy=False), mask=_missing(values))
         trait = self.block.panel.users.traits[name].take(pa.array(user_of + self.block.low))
         return trait.cast(pa.int8()).cast(pa.float64()) if name == "is_paid" else trait.dictionary_encode()
 
@@ -133,7 +161,7 @@ class _Windows:
     def _times(self) -> dict[str, Grid]:
         longest = self.features.longest
         before = np.zeros((longest - 1, self.block.high - self.block.low), dtype=np.bool_)
-        active = np.concatenate([before, self._active()])
+        active = np.concatenate([before, self.block.active()])
         since, until = _idle_days(active), _idle_days(active[::-1])[::-1]
         tenure = self.dates[:, None] - self._signup()[None, :]
         return {
@@ -204,17 +232,8 @@ class _Windows:
     def _cumulative(self, measure: str) -> Grid:
         """(days + 1, users): the sum over all days before."""
         if measure not in self._kept:
-            daily = self._active() if measure == "active_days" else self.block.dense(measure)
-            total = np.zeros((daily.shape[0] + 1, daily.shape[1]), dtype=_sum_type(daily.dtype))
-            np.cumsum(daily, axis=0, out=total[1:])
-            self._kept[measure] = total
+            self._kept[measure] = self.block.cumulative(measure)
         return self._kept[measure]
-
-    def _active(self) -> Mask:
-        if "active" not in self._kept:
-            self._kept["active"] = self.block.dense("events") > 0
-        active: Mask = self._kept["active"].astype(np.bool_, copy=False)
-        return active
 
 
 def _running(engagements: Engagements, dates: Integers) -> Mask:
@@ -231,15 +250,19 @@ def _ratio(part: Grid, whole: Grid) -> Floats:
     return found
 
 
+def _missing(values: Grid) -> Mask | None:
+    """Where a number is NaN; None if it is so nowhere."""
+    if values.dtype.kind != "f":
+        return None
+    missing: Mask = np.isnan(values)
+    return missing if missing.any() else None
+
+
 def _rows_of(total: Grid, rows: Integers) -> Grid:
     """Rows of a matrix; a view where they are consecutive, which they are for a whole history."""
     if len(rows) > 1 and (np.diff(rows) == 1).all():
         return total[rows[0] : rows[-1] + 1]
     return total[rows]
-
-
-def _sum_type(kind: np.dtype[Any]) -> np.dtype[Any]:
-    return np.dtype(np.int32) if kind.kind in "biu" else np.dtype(np.float64)
 
 
 def _idle_days(active: Mask) -> npt.NDArray[np.int16]:

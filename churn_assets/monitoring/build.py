@@ -96,7 +96,7 @@ def compare_day(workspace: Workspace, model: LoadedModel, day: date) -> Compared
     write_json(layout.drift_file(day), content)
     if _is_newest(layout.latest_drift, day):
         write_json(layout.latest_drift, content)
-    behind = _write_evidently(workspace, model, at_risk, day)
+    behind = _write_evidently(workspace, model, at_risk, report)
     write_text(layout.drift_page(day), drift_page(report, evidently=behind.name if behind else None))
     return Compared(report, layout.drift_page(day), behind)
 
@@ -109,19 +109,22 @@ def proxy_of(workspace: Workspace, day: date, scores: NDArray[np.float64], model
     return content
 
 
-def _write_evidently(workspace: Workspace, model: LoadedModel, at_risk: pa.Table, day: date) -> Path | None:
-    """Evidently's page of samples; None if it cannot be drawn, which must not cost us the report."""
-    from churn_assets.monitoring.drift_page import evidently_page
+def _write_evidently(workspace: Workspace, model: LoadedModel, at_risk: pa.Table, report: DriftReport) -> Path | None:
+    """Evidently's page of samples, of the features that moved most; None if there is nobody to draw."""
+    from churn_assets.monitoring.evidently_page import evidently_page
 
+    if not at_risk.num_rows:
+        return None
+    most = [shift.name for shift in report.features[: workspace.settings.drift.page_features]]
     sample = pq.read_table(_file_of(workspace, model, SAMPLE_FILE))
     page = evidently_page(
         _plain(sample).to_pandas(),
         _plain(at_risk).to_pandas(),
-        model.scorer.features,
+        tuple(spec for spec in model.scorer.features if spec.name in most),
         seed=workspace.settings.training.seed,
         rows=workspace.settings.drift.page_rows,
     )
-    path = workspace.layout.evidently_page(day)
+    path = workspace.layout.evidently_page(report.as_of_date)
     write_text(path, page)
     return path
 

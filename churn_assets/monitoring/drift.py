@@ -97,7 +97,7 @@ class DriftReport(msgspec.Struct, frozen=True, kw_only=True):
         score_psi: Index of the score; None if there was nobody to compare.
         overall_max_psi: Largest index among the features; None if there was nobody to compare.
         psi_by_feature: Index of each feature, largest first.
-        noise_by_feature: What each index stays below by chance in 99 of 100 cases.
+        noise_by_feature: What each index stays below by chance in 999 of 1,000 cases.
         score: All about the score; None if there was nobody to compare.
         features: All about each feature, largest index first.
         new_columns: Columns that the model does not know.

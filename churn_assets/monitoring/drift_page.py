@@ -32,7 +32,7 @@ _READING = """
 <p><b>PSI</b> (population stability index) sums, over bins, how much a share changed: 0 is no change; by custom, from
 0.1 on it is worth a look and from 0.25 on it is large (Siddiqi 2006). Bins are deciles of the reference; missing
 values, values beyond the reference's range and unseen categories have bins of their own.</p>
-<p><b>By chance</b> is what the index stays below in 99 of 100 cases when nothing changed, given how many users there
+<p><b>By chance</b> is what the index stays below in 999 of 1,000 cases when nothing changed, given how many users there
 are then and now (Yurdakul 2018). An index below it says nothing and never alarms.</p>
 <p>Only the <b>score</b> alerts. A feature that moves may do no harm to the model, so by itself it only warns.</p>
 """
@@ -95,7 +95,7 @@ def _why(report: DriftReport) -> str:
 def _scores(report: DriftReport) -> str:
     then, now = _shares(report.reference.score_histogram), _shares(report.current.score_histogram)
     top = max(*then, *now) or 1.0
-    ticks = "".join(f'<span style="left:{_position(share):.1f}%">{_percent(share)}</span>' for share in _TICKS)
+    ticks = "".join(f'<span style="left:{_position(share):.1f}%">{100 * share:.0f} %</span>' for share in _TICKS)
     return (
         "<section><h2>Scores, then and now</h2>"
         '<p class="soft">Users by risk of churn, finer where risks are small. The highest bar or step holds '

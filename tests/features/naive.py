@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 
+import pytest
+
 MAX_TENURE = 365
 FAIL_RATE_DAYS = 30
 
@@ -181,3 +183,10 @@ def churned(history, user, day, definition):
     """Whether the user does nothing in the label window after the day."""
     until = day + timedelta(days=definition.label_window)
     return not any(day < active <= until for active in active_days(history.of(user), definition))
+
+
+def assert_row(found, expected):
+    """Every expected value equals the one found; ratios of ratios up to the last bits."""
+    for name, value in expected.items():
+        close = "_trend_" in name and value is not None
+        assert found[name] == (pytest.approx(value, rel=1e-12, abs=1e-9) if close else value), (name, found)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
-from naive import Definition, Engagement, Event, History, User, at_risk, churned, features
+from naive import Definition, Engagement, Event, History, User, assert_row, at_risk, churned, features
 
 from churn_assets.features import panel as panels
 from churn_assets.features.catalogue import feature_set
@@ -207,9 +207,7 @@ def assert_equal(found, expected):
     ]
     for one, other in zip(found, expected, strict=True):
         assert set(one) == set(other)
-        for name, value in other.items():
-            close = pytest.approx(value, rel=1e-12, abs=1e-9) if "_trend_" in name and value is not None else value
-            assert one[name] == close, (name, one["user_id"], one["as_of_date"])
+        assert_row(one, other)
 
 
 @given(case=cases(), dates=st.lists(st.integers(0, SPAN - 13).map(day), min_size=1, max_size=6, unique=True))

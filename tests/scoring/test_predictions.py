@@ -138,7 +138,10 @@ def test_no_finite_score_is_an_error_that_names_a_user(snapshot, scorer, bands):
     places = [snapshot.column_names.index(name) for name in ("active_days_7d", "quiz_avg_score_30d")]
     broken = snapshot.set_column(places[0], "active_days_7d", pa.array(values))
     broken = broken.set_column(places[1], "quiz_avg_score_30d", pa.array(quiz, from_pandas=True))
-    with pytest.raises(ScoringError, match=f"1 of .*{snapshot['user_id'][first].as_py()}.*infinite"):
+    with (
+        np.errstate(invalid="ignore"),
+        pytest.raises(ScoringError, match=f"1 of .*{snapshot['user_id'][first].as_py()}.*infinite"),
+    ):
         predict(broken, scorer, bands, "v")
 
 

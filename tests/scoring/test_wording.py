@@ -79,6 +79,7 @@ def test_every_feature_of_the_catalogue_has_words_for_every_value():
             assert "None" not in said
 
 
-def test_infinite_bounds_do_not_disturb():
-    spec = FeatureSpec(name="delta", kind="number", meaning="", lower=-math.inf)
-    assert sentence(spec, 3.0, "raises") == "delta: +3, raises the risk"
+def test_infinity_does_not_disturb():
+    spec = FeatureSpec(name="delta", kind="number", meaning="")
+    assert sentence(spec, 3.0, "raises") == "delta: 3, raises the risk"
+    assert sentence(spec, math.inf, "raises") == "delta: inf, raises the risk"
