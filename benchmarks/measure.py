@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import platform
 import resource
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -148,3 +149,26 @@ def _peak_mb() -> float:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
     # Not `ru_maxrss`: on Linux a child starts with its parent's.
     return next(int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith("VmHWM"))
+
+
+def measure_command(name: str, command: Sequence[str], folder: Path, environment: dict[str, str] | None = None) -> Cost:
+    """Run a command in a folder and say what it, and the processes that it waited for, took.
+
+    Args:
+        name: In words.
+        command: Program and arguments; what it says goes to the terminal's error stream.
+        folder: Its working directory. Settings of this shell (`CHURN_…`, `DAGSTER_HOME`) are not handed on.
+        environment: Handed on.
+
+    Raises:
+        RuntimeError: The command failed.
+    """
+    print(f"  … {name}", file=sys.stderr, flush=True)
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith(("CHURN_", "DAGSTER_"))}
+    wall = time.perf_counter()
+    process = subprocess.Popen(command, cwd=folder, env=inherited | (environment or {}), stdout=sys.stderr)
+    _, status, used = os.wait4(process.pid, 0)
+    if status:
+        raise RuntimeError(f"{name} failed")
+    unit = 1e6 if sys.platform == "darwin" else 1e3 / 1.024
+    return Cost(name, used.ru_utime + used.ru_stime, time.perf_counter() - wall, used.ru_maxrss / unit, 1.0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -30,8 +30,11 @@ def daily_partitions() -> dg.DailyPartitionsDefinition:
         start = workspace.history_start
     except SourceError:
         start = workspace.settings.today - timedelta(days=FALLBACK_DAYS)
-    end = workspace.settings.clock.today
-    return dg.DailyPartitionsDefinition(start.isoformat(), end_date=end.isoformat() if end else None)
+    pretended = workspace.settings.clock.today
+    if pretended is None:
+        return dg.DailyPartitionsDefinition(start.isoformat())
+    ahead = max((pretended - datetime.now(UTC).date()).days, 0)
+    return dg.DailyPartitionsDefinition(start.isoformat(), end_date=pretended.isoformat(), end_offset=ahead)
 
 
 def days_of(keys: Sequence[str]) -> list[date]:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from churn_serving import scorer as scorers
 from churn_serving.atomic import PART_SUFFIX, write_bytes
 from churn_serving.errors import (
     ArtifactError,
@@ -21,6 +20,7 @@ from churn_serving.errors import (
     VersionExistsError,
 )
 from churn_serving.manifest import LEAST_GOLDEN_ROWS, Manifest, check_signature, decode, encode, sha256, sign
+from churn_serving.scorer_file import from_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -73,7 +73,7 @@ def write_version(
     contents = {SCORER: scorer.to_bytes(), **extra_files}
     described = msgspec.structs.replace(draft, files={name: sha256(content) for name, content in contents.items()})
     manifest = sign(described, signing_key)
-    _check_description(manifest, scorers.from_bytes(contents[SCORER]))
+    _check_description(manifest, from_bytes(contents[SCORER]))
     contents[MANIFEST] = encode(manifest)
     contents[CHECKSUMS] = _checksums(manifest, contents[MANIFEST])
     folder = root / manifest.version
@@ -116,7 +116,7 @@ def load_verified(folder: Path, signing_key: str | None = None) -> LoadedModel:
     content = _read(folder, SCORER)
     if sha256(content) != manifest.files.get(SCORER):
         raise DigestError(f"{folder / SCORER} changed while it was read; try again")
-    scorer = scorers.from_bytes(content)
+    scorer = from_bytes(content)
     _check_description(manifest, scorer)
     return LoadedModel(manifest, scorer)
 

@@ -132,3 +132,15 @@ def _decode(line: bytes) -> Entry | None:
 
 def _plain(value: Any) -> Any:
     return value.tolist() if isinstance(value, np.generic | np.ndarray) else str(value)
+
+
+def answer(intent: Entry, *, is_done: bool) -> Entry:
+    """Return what became of an intent whose process died."""
+    return msgspec.structs.replace(
+        intent,
+        action=(intent.intends or "promoted") if is_done else "abandoned",
+        alias=intent.alias if is_done else "",
+        answers=intent.number,
+        intends="",
+        seal="",
+    )

@@ -33,7 +33,7 @@ from churn_serving.errors import (
     UnknownVersionError,
     VersionExistsError,
 )
-from churn_serving.history import SEEN, SERVING, Entry, History, serving_order
+from churn_serving.history import SEEN, SERVING, Entry, History, answer, serving_order
 from churn_serving.manifest import Manifest, sha256
 from churn_serving.versions import Versions, VersionSummary
 
@@ -331,7 +331,7 @@ class Registry:
         answered = {entry.answers for entry in entries}
         digest = self.alias.digest()
         open_intents = (e for e in entries if e.action == "intended" and e.number not in answered)
-        found += [_answer(intent, is_done=intent.alias == digest) for intent in open_intents]
+        found += [answer(intent, is_done=intent.alias == digest) for intent in open_intents]
         seen = next((entry.alias for entry in reversed([*entries, *found]) if entry.action in SEEN), "")
         if seen != digest:
             found.append(self._outside_change(digest))
@@ -390,15 +390,3 @@ class Registry:
             known = ", ".join(summary.version for summary in self.versions()[:5]) or "none"
             raise UnknownVersionError(f"there is no version {version!r}; the newest are: {known}")
         return folder
-
-
-def _answer(intent: Entry, *, is_done: bool) -> Entry:
-    """Return what became of an intent whose process died."""
-    return msgspec.structs.replace(
-        intent,
-        action=(intent.intends or "promoted") if is_done else "abandoned",
-        alias=intent.alias if is_done else "",
-        answers=intent.number,
-        intends="",
-        seal="",
-    )

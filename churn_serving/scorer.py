@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import msgspec
 import numpy as np
 
-from churn_serving.arrays import pack, unpack
+from churn_serving.arrays import pack
 from churn_serving.atomic import write_bytes
 from churn_serving.encoding import Columns, Encoder
-from churn_serving.errors import ScorerError
 from churn_serving.schema import FeatureSpec
 
 if TYPE_CHECKING:
@@ -87,38 +86,6 @@ class Scorer(ABC):
     def save(self, path: Path) -> None:
         """Write the scorer to `path`, atomically."""
         write_bytes(path, self.to_bytes())
-
-
-def from_bytes(content: bytes) -> Scorer:
-    """Return the scorer that `Scorer.to_bytes` wrote.
-
-    Raises:
-        ScorerError: The bytes are no scorer, or its arrays are not a possible model.
-    """
-    from churn_serving.linear import LinearScorer
-    from churn_serving.trees import TreeScorer
-
-    arrays = unpack(content)
-    try:
-        kind = arrays.pop("kind").tobytes().decode()
-        features = msgspec.json.decode(arrays.pop("features").tobytes(), type=tuple[FeatureSpec, ...])
-        if kind == LinearScorer.kind:
-            return LinearScorer(features, **arrays)
-        if kind == TreeScorer.kind:
-            return TreeScorer(features, **arrays)
-    except (KeyError, TypeError, IndexError, ValueError) as error:  # msgspec's errors are ValueErrors
-        raise ScorerError(f"the compiled scorer is incomplete ({error}); restore or retrain it") from error
-    raise ScorerError(f"the compiled scorer is of an unknown kind {kind!r}; this code is older than the model")
-
-
-def load(path: Path) -> Scorer:
-    """Return the scorer saved at `path`.
-
-    Raises:
-        ScorerError: As `from_bytes`.
-        OSError: The file cannot be read.
-    """
-    return from_bytes(path.read_bytes())
 
 
 def _as_array(content: bytes) -> NDArray[np.uint8]:

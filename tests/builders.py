@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 
-import pyarrow as pa
-
 from churn_assets.features.build import build_user_daily
 from churn_assets.ingest import build, validation
 from churn_assets.layout import Built, days_between
@@ -201,12 +199,6 @@ def files_of(folder):
 def changed(before, after):
     """Names of the files that differ in bytes or modification time."""
     return {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
-
-
-def table(rows, schema):
-    """A table of tuples."""
-    columns = list(zip(*rows, strict=True)) if rows else [[] for _ in schema]
-    return pa.table([pa.array(list(column), kind.type) for column, kind in zip(columns, schema, strict=True)], schema)
 
 
 def rule_counts(rows):

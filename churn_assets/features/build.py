@@ -60,10 +60,10 @@ def build_labels(workspace: Workspace, days: Sequence[date]) -> Built:
     layout, features, start = workspace.layout, workspace.features, workspace.history_start
     ahead = timedelta(days=features.label_window)
 
+    stamp_of = functools.cache(layout.user_daily.stamp)
+
     def window_stamp(day: date) -> Stamp | None:
-        stamps = [
-            stamp for past in days_between(max(start, day - ahead), day) if (stamp := layout.user_daily.stamp(past))
-        ]
+        stamps = [stamp for past in days_between(max(start, day - ahead), day) if (stamp := stamp_of(past))]
         return [sum(stamp[0] for stamp in stamps), max(stamp[1] for stamp in stamps)] if stamps else None
 
     late = [day for day in layout.labels.stale_days(window_stamp) if day not in set(days)]

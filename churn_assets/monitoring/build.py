@@ -83,7 +83,7 @@ def compare_day(workspace: Workspace, model: LoadedModel, day: date) -> Compared
     layout = workspace.layout
     snapshot = layout.user_features.read(day)
     at_risk = snapshot.filter(snapshot.column("at_risk"))
-    scores = model.scorer.score(model.scorer.encode_columns(_plain(at_risk)))
+    scores = model.scorer.score(model.scorer.encode_columns(_complete(at_risk, model.scorer.features)))
     report = drift_report(
         read_reference(workspace, model),
         at_risk,
@@ -127,6 +127,15 @@ def _write_evidently(workspace: Workspace, model: LoadedModel, at_risk: pa.Table
     path = workspace.layout.evidently_page(report.as_of_date)
     write_text(path, page)
     return path
+
+
+def _complete(table: pa.Table, features: Sequence[FeatureSpec]) -> pa.Table:
+    """The table with every feature of the model: one that the source no longer gives is missing everywhere."""
+    for spec in features:
+        if spec.name not in table.column_names:
+            empty = pa.nulls(table.num_rows, pa.string() if spec.kind == "category" else pa.float64())
+            table = table.append_column(spec.name, empty)
+    return table
 
 
 def _file_of(workspace: Workspace, model: LoadedModel, name: str) -> Path:

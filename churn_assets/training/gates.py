@@ -111,8 +111,9 @@ def judge(
 def choose(simple: Contender, complex_: Contender, *, difference: Estimate) -> Choice:
     """Pick one of the two challengers among those that passed.
 
-    The one with the higher PR-AUC wins; if the interval of the paired difference holds 0, that is a tie, and the
-    simpler model wins it: it is easier to explain, steadier, and faster.
+    The one with the higher PR-AUC wins, but if the complex one leads by no more than one standard error of the paired
+    difference, that is a tie, and the simpler model wins it: it is easier to explain, steadier, and faster (the
+    one-standard-error rule of Breiman, Friedman, Olshen and Stone, 1984).
 
     Args:
         simple: The logistic regression.
@@ -127,11 +128,18 @@ def choose(simple: Contender, complex_: Contender, *, difference: Estimate) -> C
         return Choice(winner=None, why="No model passed all gates.")
     if len(passed) == 1:
         return Choice(winner=passed[0].version, why=f"{passed[0].version} is the only one that passed all gates.")
-    if difference.low is not None and difference.high is not None and difference.low <= 0 <= difference.high:
+    if 0 < (difference.value or 0.0) <= _standard_error(difference):
         return Choice(winner=simple.version, why=f"A tie in PR-AUC, {_told(difference)}, which the simpler model wins.")
     winner, other = (complex_, simple) if (difference.value or 0.0) > 0 else (simple, complex_)
     why = f"{winner.version} has the higher PR-AUC ({_number(winner)} against {_number(other)} of {other.version})."
     return Choice(winner=winner.version, why=why)
+
+
+def _standard_error(difference: Estimate) -> float:
+    """From the width of the 95 % interval; 0 if there is none."""
+    if difference.low is None or difference.high is None:
+        return 0.0
+    return (difference.high - difference.low) / (2 * 1.96)
 
 
 def _floors(challenger: Evaluation, settings: GateSettings) -> list[Gate]:

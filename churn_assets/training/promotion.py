@@ -184,8 +184,17 @@ def _settle(
     if choice.winner is None:
         return Decision(before, before, promoted=False, why=choice.why, challengers=judged)
     winner = next(one for one in judged if one.version == choice.winner)
+    if champion is not None and _is_twin(winner.model, champion):
+        why = f"{winner.version} is {champion.version} again, byte for byte, which goes on serving."
+        registry.refuse(winner.version, actor=actor, reasons=[why], evidence=_evidence(winner))
+        return Decision(before, before, promoted=False, why=why, challengers=judged)
     registry.promote(winner.version, actor=actor, reason=choice.why, evidence=_evidence(winner))
     return Decision(before, winner.version, promoted=winner.version != before, why=choice.why, challengers=judged)
+
+
+def _is_twin(model: LoadedModel, champion: LoadedModel) -> bool:
+    """Whether the same data gave the same file under another name: the alias could not tell the two apart."""
+    return model.version != champion.version and model.manifest.artifact_sha256 == champion.manifest.artifact_sha256
 
 
 def _evidence(judged: Judged) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """Rows that come later rebuild the days that they touch, and no other."""
 
+import shutil
+
 import pytest
 from builders import DAYS, EVENTS, USERS, Export, changed, files_of, quarantined, quiet, rule_counts, run
 
@@ -21,18 +23,34 @@ def everywhere(*days):
     return {table: [f"2024-01-{day:02d}" for day in days] for table in TABLES}
 
 
+def copied(export, folder):
+    """An export and its deployment at another place, every file with its time."""
+    shutil.copytree(export.folder, folder, dirs_exist_ok=True)
+    arrivals = folder / "data" / "raw" / "arrivals.json"
+    arrivals.write_text(arrivals.read_text().replace(str(export.folder), str(folder)))
+    return Export(folder, export.changes)
+
+
+@pytest.fixture(scope="module")
+def one_file_ingested(tmp_path_factory):
+    export = Export(tmp_path_factory.mktemp("one"))
+    export.users(*USERS)
+    export.events(*EVENTS)
+    run(export)
+    return export
+
+
 @pytest.fixture
-def built(platform):
+def built(one_file_ingested, tmp_path):
     """A deployment that has ingested its export; call it to run the newest day again and see what changed."""
-    done = run(platform)
-    data = platform.folder / "data"
-    before = files_of(data)
+    export = copied(one_file_ingested, tmp_path)
+    before = files_of(tmp_path / "data")
 
     def again(days=(NEWEST,)):
-        again.done = run(platform, list(days))
-        return days_changed(before, files_of(data))
+        again.done = run(export, list(days))
+        return days_changed(before, files_of(tmp_path / "data"))
 
-    again.export, again.done, again.before = platform, done, before
+    again.export, again.before = export, before
     return again
 
 
@@ -82,15 +100,20 @@ def test_rows_in_another_order_rebuild_nothing(built):
     assert built(DAYS) == everywhere()
 
 
-@pytest.fixture
-def many_files(export):
-    """An export of a file a day, ingested."""
-    export.users(*USERS).touch()
-    export.events_from({"path": "events_*.csv"})
+@pytest.fixture(scope="module")
+def many_files_ingested(tmp_path_factory):
+    export = Export(tmp_path_factory.mktemp("many")).events_from({"path": "events_*.csv"})
+    export.users(*USERS)
     for day in (1, 2, 3):
         export.events(f"a,2024-01-0{day} 08:00:00,login,,,", name=f"events_{day}.csv")
     run(export)
     return export
+
+
+@pytest.fixture
+def many_files(many_files_ingested, tmp_path):
+    """An export of a file a day, ingested."""
+    return copied(many_files_ingested, tmp_path)
 
 
 def test_a_new_file_rebuilds_the_days_in_it(many_files):

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from churn_serving.bins import Bins
 from churn_serving.errors import EncodingError, ScorerError
 from churn_serving.schema import FeatureSpec
-from churn_serving.scorer import Scorer, from_bytes, load, probability
+from churn_serving.scorer import Scorer, probability
+from churn_serving.scorer_file import from_bytes, load
 from churn_serving.trees import TreeScorer
 
 SCORERS = {

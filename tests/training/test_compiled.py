@@ -21,7 +21,7 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, PowerTrans
 
 from churn_assets.training.compiled import CompileError, compile_model
 from churn_serving.schema import MISSING_CATEGORY, FeatureSpec
-from churn_serving.scorer import from_bytes
+from churn_serving.scorer_file import from_bytes
 
 COUNTS = ["logins", "minutes", "all_missing_count", "constant_count"]
 NUMBERS = ["trend", "is_paid", "quiz", "constant", "all_missing"]

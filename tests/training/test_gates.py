@@ -108,7 +108,8 @@ def contender(version: str, pr_auc: float | None, verdict: Verdict | None = None
     ("difference", "winner"),
     [
         (Estimate(0.03, 0.01, 0.05), "hgb"),
-        (Estimate(0.03, -0.01, 0.07), "logreg"),
+        (Estimate(0.03, -0.01, 0.07), "hgb"),
+        (Estimate(0.03, -0.04, 0.10), "logreg"),
         (Estimate(-0.03, -0.05, -0.01), "logreg"),
         (Estimate(0.03), "hgb"),
         (UNDEFINED, "logreg"),

@@ -1,0 +1,61 @@
+"""One seeded deployment that most tests look at or copy; what takes long starts at once and runs beside the rest."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from deployment import Deployment
+from interruptions import seed_in_pieces
+from oulad_slice import seed_oulad
+
+AHEAD = ("seeded_run", "oulad_run", "pieces_run")
+
+
+@pytest.fixture(scope="session")
+def lanes():
+    """Where children are driven in the background."""
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        yield pool
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _head_start(request):
+    """Start what the chosen tests will wait for."""
+    wanted = {name for item in request.session.items for name in getattr(item, "fixturenames", ())}
+    for name in AHEAD:
+        if name in wanted:
+            request.getfixturevalue(name)
+
+
+@pytest.fixture(scope="session")
+def seeded_run(lanes, tmp_path_factory):
+    """`churn seed` on an empty folder, under way."""
+    deployment = Deployment.fresh(tmp_path_factory.mktemp("seeded"))
+    return lanes.submit(lambda: (deployment, deployment.run("seed")))
+
+
+@pytest.fixture(scope="session")
+def seeded(seeded_run):
+    """A deployment after `churn seed`. Tests only look at it."""
+    deployment, finished = seeded_run.result()
+    finished.expect()
+    return deployment
+
+
+@pytest.fixture
+def deployment(seeded, tmp_path):
+    """A copy of the seeded deployment that a test may change."""
+    return seeded.copied(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def pieces_run(lanes, tmp_path_factory):
+    """The same seed, interrupted twice, under way."""
+    deployment = Deployment.fresh(tmp_path_factory.mktemp("pieces"))
+    return lanes.submit(seed_in_pieces, deployment)
+
+
+@pytest.fixture(scope="session")
+def oulad_run(lanes, tmp_path_factory):
+    """`churn seed` on a slice of OULAD, under way."""
+    folder = tmp_path_factory.mktemp("oulad")
+    return lanes.submit(seed_oulad, folder)
