@@ -91,9 +91,26 @@ def run_job(
 def _explain(result: dg.ExecuteInProcessResult) -> str:
     for event in result.all_events:
         if event.is_step_failure:
-            data = event.step_failure_data
-            failure = data.user_failure_data
-            cause = data.error.cause if data.error else None
-            text = failure.description if failure else (cause or data.error).message if data.error else ""
-            return f"{event.step_key}: {(text or '').strip()}\n(run {result.run_id}; `make ui` shows it)"
+            text = _failed_check(result, event.step_key) or _cause(event)
+            return f"{event.step_key}: {text.strip()}\n(run {result.run_id}; `make ui` shows it)"
     return f"run {result.run_id} failed before its first step"
+
+
+def _failed_check(result: dg.ExecuteInProcessResult, step: str | None) -> str:
+    """The blocking check that stopped a step, with its figures; empty if it was none."""
+    for check in result.get_asset_check_evaluations():
+        if not check.passed and check.asset_key.to_user_string() == step:
+            figures = [f"{name} {data.value}" for name, data in check.metadata.items() if _is_number(data.value)]
+            return f"the check `{check.check_name}` failed: {', '.join(figures)}"
+    return ""
+
+
+def _cause(event: dg.DagsterEvent) -> str:
+    data = event.step_failure_data
+    if data.user_failure_data:
+        return data.user_failure_data.description or ""
+    return (data.error.cause or data.error).message if data.error else ""
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float)

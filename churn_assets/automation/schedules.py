@@ -24,6 +24,7 @@ def _newest_day(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.Ski
     job=drift_job,
     execution_timezone=_SETTINGS.timezone,
     default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Every day: whether the model still knows the population.",
 )
 def drift_daily(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
     """Every day: whether the model still knows the population."""
@@ -35,6 +36,7 @@ def drift_daily(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.Ski
     job=daily_job,
     execution_timezone=_SETTINGS.timezone,
     default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Every day: ingest, features, predictions.",
 )
 def batch_daily(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
     """Every day: ingest, features, predictions."""
@@ -46,6 +48,7 @@ def batch_daily(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.Ski
     job=retrain_job,
     execution_timezone=_SETTINGS.timezone,
     default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Every week: train, judge, promote the winner.",
 )
 def retrain_weekly(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
     """Every week: train, judge, promote the winner."""

@@ -11,6 +11,7 @@ from churn_assets.layout import MissingTableError
 from churn_assets.partitions import ALL_DAYS
 from churn_assets.resources import ChurnWorkspace, clear_failure
 from churn_assets.training import build, plots, promotion
+from churn_assets.training.decision import Judged
 from churn_assets.training.evaluation import Evaluation
 from churn_assets.training.models import OneClassOnly
 from churn_assets.training.splits import NotEnoughHistory
@@ -154,7 +155,7 @@ def _metric_row(name: str, found: Any, recency: Any) -> dict[str, str]:
     }
 
 
-def _gate_table(judged: promotion.Judged) -> str:
+def _gate_table(judged: Judged) -> str:
     return as_markdown(
         [
             {"gate": gate.name, "passed": "yes" if gate.passed else "NO", "why": gate.why}

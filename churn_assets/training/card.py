@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from churn_assets.training.build import Parts
-    from churn_assets.training.promotion import Decision, Judged
+    from churn_assets.training.decision import Decision, Judged
     from churn_assets.workspace import Workspace
     from churn_serving.registry import Registry
 

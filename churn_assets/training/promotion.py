@@ -3,59 +3,23 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from churn_assets.training import build
-from churn_assets.training.gates import Choice, Contender, Verdict, choose, judge
+from churn_assets.training.card import card_of
+from churn_assets.training.decision import Decision, Judged
+from churn_assets.training.gates import Choice, Contender, choose, judge
 from churn_serving.atomic import write_text
 from churn_serving.errors import ArtifactError, ForeignAliasError
 from churn_serving.registry import Registry
 
 if TYPE_CHECKING:
-    from churn_assets.training.bootstrap import Estimate
     from churn_assets.training.build import Parts
-    from churn_assets.training.evaluation import Evaluation
     from churn_assets.workspace import Workspace
     from churn_serving.bundle import LoadedModel
     from churn_serving.manifest import Role
-
-
-@dataclass(frozen=True)
-class Judged:
-    """A challenger on the fresh holdout."""
-
-    model: LoadedModel
-    scores: Any
-    evaluation: Evaluation
-    against_champion: Estimate | None
-    verdict: Verdict
-
-    @property
-    def version(self) -> str:
-        """Its version."""
-        return self.model.version
-
-
-@dataclass(frozen=True)
-class Decision:
-    """What was decided.
-
-    Attributes:
-        champion: The version that served before; None at the first time.
-        production: The version that serves now; None if there is none yet.
-        promoted: Whether that changed.
-        why: One sentence.
-        challengers: Who was judged.
-    """
-
-    champion: str | None
-    production: str | None
-    promoted: bool
-    why: str
-    challengers: tuple[Judged, ...]
 
 
 class NoModelPassedError(RuntimeError):
@@ -208,8 +172,6 @@ def _evidence(judged: Judged) -> dict[str, Any]:
 
 
 def _write_cards(workspace: Workspace, registry: Registry, decision: Decision, parts: Parts) -> None:
-    from churn_assets.training.card import card_of
-
     for judged in decision.challengers:
         page = card_of(workspace, registry, judged, decision, parts)
         write_text(workspace.layout.model_card(judged.version), page)

@@ -3,9 +3,10 @@
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from deployment import Deployment
 from interruptions import seed_in_pieces
 from oulad_slice import seed_oulad
+
+from deployment import Deployment
 
 AHEAD = ("seeded_run", "oulad_run", "pieces_run")
 
@@ -30,7 +31,7 @@ def _head_start(request):
 def seeded_run(lanes, tmp_path_factory):
     """`churn seed` on an empty folder, under way."""
     deployment = Deployment.fresh(tmp_path_factory.mktemp("seeded"))
-    return lanes.submit(lambda: (deployment, deployment.run("seed")))
+    return lanes.submit(lambda: (deployment, deployment.run("seed", "--json")))
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ from datetime import date, timedelta
 from pathlib import Path
 
 import dagster as dg
+import pytest
 
 from churn_assets.layout import Layout
 from churn_serving.registry import Registry
@@ -82,7 +83,13 @@ class Child:
 
     def __init__(self, line, folder, environment):
         self._process = subprocess.Popen(
-            line, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8"
+            line,
+            cwd=folder,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
         )
         self._out, self._err, self._written = [], [], threading.Condition()
         self._readers = [
@@ -175,9 +182,13 @@ class Deployment:
         """Its models."""
         return Registry(self.folder / "artifacts")
 
+    @contextlib.contextmanager
     def instance(self):
         """Its Dagster instance: what the UI would show."""
-        return dg.DagsterInstance.from_config(str(self.folder / "dagster"))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("DAGSTER_HOME", str(self.folder / "dagster"))
+            with dg.DagsterInstance.get() as instance:
+                yield instance
 
     def _environment(self, changes):
         foreign = ("CHURN_", "DAGSTER_", "PYTEST_")

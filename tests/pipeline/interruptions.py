@@ -6,13 +6,22 @@ from dataclasses import dataclass
 
 import joblib
 import pyarrow.parquet as pq
+
 from deployment import Deployment, Finished, visible_files
+
+
+def whole_csv(path):
+    """Rows of a CSV file, after making sure that none is cut."""
+    rows = list(csv.reader(path.read_text().splitlines()))
+    assert len({len(row) for row in rows}) == 1, f"{path} has lines of different lengths"
+    return rows
+
 
 READERS = {
     ".parquet": pq.read_table,
     ".json": lambda path: json.loads(path.read_text()),
     ".jsonl": lambda path: [json.loads(line) for line in path.read_text().splitlines()],
-    ".csv": lambda path: _whole_csv(path),
+    ".csv": whole_csv,
     ".joblib": joblib.load,
 }
 
@@ -53,9 +62,3 @@ def assert_all_readable(deployment):
     for folder in (deployment.layout.data, deployment.layout.artifacts):
         for path in visible_files(folder):
             READERS.get(path.suffix, lambda path: path.read_bytes())(path)
-
-
-def _whole_csv(path):
-    rows = list(csv.reader(path.read_text().splitlines()))
-    assert len({len(row) for row in rows}) == 1, f"{path} has lines of different lengths"
-    return rows

@@ -4,9 +4,11 @@ import os
 from datetime import date
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
+
 from deployment import ROOT, Deployment
 
 FOLDER = Path(os.environ.get("OULAD_DIR") or ROOT.parent / "shared" / "data" / "oulad")
@@ -42,15 +44,8 @@ def write_slice(export):
         table = _chosen(pq.read_table(FOLDER / f"{name}.parquet"))
         if day:
             days = table.column(day).to_numpy()
-            table = table.filter(pa.array((days >= np_day(FIRST)) & (days <= np_day(LAST))))
+            table = table.filter(pa.array((days >= np.datetime64(FIRST)) & (days <= np.datetime64(LAST))))
         pq.write_table(table, export / f"{name}.parquet")
-
-
-def np_day(day):
-    """The day as NumPy compares it."""
-    import numpy as np
-
-    return np.datetime64(day, "D")
 
 
 def _chosen(table):

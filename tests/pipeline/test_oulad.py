@@ -1,0 +1,58 @@
+"""A slice of a real e-learning data set through the whole graph, with examples/oulad and no code of its own."""
+
+import csv
+import json
+import os
+
+import pytest
+from oulad_slice import FOLDER, LAST
+
+WHERE = (
+    f"OULAD is not at {FOLDER}: put students.csv.gz, enrolments.parquet, activity.parquet and submissions.parquet "
+    "there, or say where they are with OULAD_DIR=/folder, and run `pytest tests/pipeline/test_oulad.py`"
+)
+ABSENT = ("watch_minutes_30d", "payment_success_30d", "payment_failed_30d", "payment_fail_rate_30d", "plan", "is_paid")
+LEAST_ROC_AUC = 0.84
+
+
+@pytest.fixture(scope="module")
+def oulad(request):
+    """A deployment on the slice, after `churn seed`."""
+    if not (FOLDER / "activity.parquet").exists():
+        if os.environ.get("CI", "").lower() == "true":
+            pytest.fail(WHERE)
+        pytest.skip(WHERE)
+    deployment, finished = request.getfixturevalue("oulad_run").result()
+    finished.expect()
+    return deployment
+
+
+def test_the_promoted_model_is_good_at_a_plausible_base_rate(oulad):
+    content = json.loads((oulad.layout.metrics / "production_latest.json").read_text())
+    assert content["metrics"]["roc_auc"] >= LEAST_ROC_AUC
+    assert content["metrics"]["pr_auc"] > content["metrics"]["recency_pr_auc"]
+    for share in (content["metrics"]["prevalence"], content["churn_rate_train"], content["churn_rate_test"]):
+        assert 0.05 < share < 0.13
+
+
+def test_features_without_data_are_absent_and_said_so(oulad):
+    import dagster as dg
+
+    manifest = oulad.registry.show(oulad.registry.production().version)
+    names = {feature.name for feature in manifest.features}
+    assert names.isdisjoint(ABSENT)
+    assert {"content_views_30d", "forum_visits_7d", "quiz_attempts_30d", "education"} <= names
+    with oulad.instance() as instance:
+        event = instance.get_latest_materialization_event(dg.AssetKey("training_set"))
+    told = event.asset_materialization.metadata["absent features"].value
+    assert set(ABSENT) <= set(told.split(", "))
+
+
+def test_who_is_not_there_yet_is_in_the_quarantine(oulad):
+    with oulad.layout.quarantine_file("users").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert rows
+    assert {row["rule"] for row in rows} == {"signup_in_future"}
+    assert min(row["signup_date"] for row in rows) > LAST.isoformat()
+    known = oulad.layout.users.read().column("user_id").to_pylist()
+    assert not {row["user_id"] for row in rows} & set(known)
