@@ -232,6 +232,10 @@ class Layout:
         """A copy of the newest day's drift report."""
         return self.metrics / "data_drift_latest.json"
 
+    def score_proxy_file(self, day: date) -> Path:
+        """What a day's scores look like."""
+        return self.metrics / f"score_proxy_{day.isoformat()}.json"
+
     @property
     def latest_score_proxy(self) -> Path:
         """What the newest day's scores look like."""

@@ -35,7 +35,7 @@ def seed_summary(workspace: Workspace, day: date) -> dict[str, Any]:
         "most at risk": layout.top_file(day, workspace.settings.scoring.top_k),
         "model card": layout.model_card(_production_version(open_registry(workspace))),
         "drift report": layout.drift_page(day),
-        "next": "make ui (Dagster on :3000)   make api (scores on :8000)   churn status",
+        "next": "make ui (the graph, on http://127.0.0.1:3000)   .venv/bin/churn status",
     }
 
 
@@ -58,7 +58,7 @@ def retrain_summary(workspace: Workspace) -> dict[str, Any]:
 def score_summary(workspace: Workspace, day: date, top_k: int | None) -> dict[str, Any]:
     """What a day's scores look like and where they are."""
     layout = workspace.layout
-    proxy = read_json(layout.latest_score_proxy)
+    proxy = read_json(layout.score_proxy_file(day))
     return {
         "as of": day.isoformat(),
         "model": proxy["model_version"],

@@ -132,6 +132,8 @@ def _explain(problem: ErrorDetails, model: type[BaseModel]) -> str:
         return f"{name}: unknown key{_nearest(keys, model)}"
     if problem["type"] == "missing":
         return f"{name}: is required"
+    if isinstance(problem["input"], dict):
+        return f"{name} is refused: {problem['msg'].removeprefix('Value error, ')}"
     return f"{name}: {problem['input']!r} is refused: {problem['msg'].removeprefix('Value error, ')}"
 
 

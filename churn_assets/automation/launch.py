@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 
 RANGE_START = "dagster/asset_partition_range_start"
 RANGE_END = "dagster/asset_partition_range_end"
+REPOSITORY = ".dagster/repository"
+"""The UI counts a run among a job's runs if it carries this tag."""
+
+LOCATION = "churn"
 HOME = "DAGSTER_HOME"
 
 
@@ -66,7 +70,7 @@ def run_job(
     """
     from churn_assets.definitions import defs
 
-    tags = {"churn/trigger": trigger}
+    tags = {"churn/trigger": trigger, REPOSITORY: f"__repository__@{LOCATION}"}
     partition_key = None
     if days is not None and days[0] == days[1]:
         partition_key = days[0].isoformat()

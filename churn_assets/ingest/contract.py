@@ -78,7 +78,7 @@ def event_rules(settings: Settings, columns: Sequence[str]) -> list[Rule]:
         Rule(
             "before_signup",
             f"CAST(event_time AS DATE) < signup_date - {tolerance}",
-            f"more than {tolerance} days before the user's signup",
+            f"too long before the user's signup (tolerance in days: {tolerance})",
         ),
         _range("watch_minutes", 0, minutes),
         _range("quiz_score", 0, 100),
@@ -131,7 +131,7 @@ def _range(name: str, low: float, high: float) -> Rule:
     unreadable = f"(nullif(trim({name}_text), '') IS NOT NULL AND {name} IS NULL)"
     outside = f"NOT ({name} BETWEEN {low} AND {high})"
     return Rule(
-        f"{name}_invalid", f"({unreadable} OR coalesce({outside}, false))", f"not a number from {low} to {high}"
+        f"{name}_invalid", f"({unreadable} OR coalesce({outside}, false))", f"not a number from {low:,.10g} to {high:,.10g}"
     )
 
 

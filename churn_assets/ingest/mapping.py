@@ -127,7 +127,11 @@ def renamed(mapping: dict[str, str], wanted: Sequence[str]) -> str:
 
 
 def event_type(settings: FileSettings) -> str:
-    """SQL: our name of a row's event type; null for rows to be left out, the source's own name if it is not mapped."""
+    """SQL: our name of a row's event type; null for rows to be left out.
+
+    A name that the mapping does not list is no event type, even if it happens to be one of ours: nothing would be
+    computed of it.
+    """
     if settings.event_type is not None:
         return literal(settings.event_type)
     column = f"coalesce(CAST({identifier(settings.columns['event_type'])} AS VARCHAR), '')"
@@ -137,7 +141,7 @@ def event_type(settings: FileSettings) -> str:
         f"WHEN {literal(theirs)} THEN {literal(ours) if ours else 'NULL'}"
         for theirs, ours in settings.event_types.items()
     )
-    return f"CASE {column} {cases} ELSE {column} END"
+    return f"CASE {column} {cases} ELSE 'not mapped: ' || {column} END"
 
 
 def unreadable_lines(connection: duckdb.DuckDBPyConnection) -> list[tuple[str, str]]:

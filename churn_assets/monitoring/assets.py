@@ -98,9 +98,13 @@ def _shift_table(report: DriftReport) -> str:
             "feature": shift.name,
             "PSI": f"{shift.psi:.3f}",
             "by chance below": f"{shift.noise.limit:.3f}",
-            "typical then": shift.typical_then,
-            "typical now": shift.typical_now,
+            "typical then": _rounded(shift.typical_then),
+            "typical now": _rounded(shift.typical_now),
         }
         for shift in report.features[:SHOWN]
     ]
     return as_markdown(rows)
+
+
+def _rounded(value: float | str | None) -> str:
+    return "nothing" if value is None else value if isinstance(value, str) else f"{value:.4g}"

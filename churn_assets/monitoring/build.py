@@ -104,6 +104,7 @@ def compare_day(workspace: Workspace, model: LoadedModel, day: date) -> Compared
 def proxy_of(workspace: Workspace, day: date, scores: NDArray[np.float64], model: LoadedModel) -> dict[str, Any]:
     """Summarise a day's scores; the newest day's summary is `score_proxy_latest.json`."""
     content = score_proxy(scores, model.manifest.threshold, day, model.version)
+    write_json(workspace.layout.score_proxy_file(day), content)
     if _is_newest(workspace.layout.latest_score_proxy, day):
         write_json(workspace.layout.latest_score_proxy, content)
     return content

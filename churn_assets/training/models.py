@@ -129,7 +129,8 @@ def fit_baseline(
     settings = settings or ModelSettings()
     encoder = _column_transformer([*_scaled_groups(features), *_category_group(features)])
     # Newton's method ends at the optimum to rounding, where L-BFGS stops early and needs ten times as long.
-    classifier = LogisticRegression(C=settings.logistic_c, solver="newton-cholesky", max_iter=100, random_state=seed)
+    strength = 1.0 / (settings.logistic_penalty * len(train))  # scikit-learn's C is for the sum over all rows
+    classifier = LogisticRegression(C=strength, solver="newton-cholesky", max_iter=100, random_state=seed)
     with _threads(1):
         return _fit(encoder, classifier, train, calibration, features)
 

@@ -22,6 +22,12 @@ if TYPE_CHECKING:
     from churn_serving.manifest import Role
 
 
+LIMITS = (
+    "The limits stand under `training:` in the configuration; where churn is rare, `min_pr_auc: null` with "
+    "`min_pr_auc_lift: 2.0` asks for a multiple of the prevalence instead."
+)
+
+
 class NoModelPassedError(RuntimeError):
     """There is no production model, and no challenger passed the gates."""
 
@@ -48,7 +54,7 @@ def decide(workspace: Workspace, registry: Registry, *, actor: str) -> Decision:
     _write_cards(workspace, registry, decision, parts)
     if decision.production is None:
         reasons = "; ".join(f"{one.version}: {' '.join(one.verdict.reasons)}" for one in judged)
-        raise NoModelPassedError(f"no challenger passed the gates, and no model serves yet. {reasons}")
+        raise NoModelPassedError(f"no challenger passed the gates, and no model serves yet. {reasons} {LIMITS}")
     return decision
 
 

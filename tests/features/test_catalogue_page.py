@@ -84,7 +84,7 @@ def test_possible_values_read_as_people_write_them(name, possible):
 def test_the_rules_speak_of_the_limits_in_force():
     page = rules_page(settings(validation={"max_watch_minutes": 90, "signup_tolerance_days": 400}))
     assert "from 0 to 90" in page
-    assert "400 days before" in page
+    assert "tolerance in days: 400" in page
 
 
 def test_the_module_prints_both_pages():
@@ -94,7 +94,7 @@ def test_the_module_prints_both_pages():
         assert done.stdout == expected
 
 
-@pytest.mark.parametrize("document", ["README.md", "docs/own-data.md", "examples/oulad/README.md"])
+@pytest.mark.parametrize("document", ["README.md", "docs/own-data.md"])
 def test_configurations_in_the_documents_are_accepted(document):
     blocks = code_blocks((ROOT / document).read_text(encoding="utf-8"))
     whole = [content for block in blocks if "source" in (content := yaml.safe_load(block))]

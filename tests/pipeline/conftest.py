@@ -1,20 +1,22 @@
 """One seeded deployment that most tests look at or copy; what takes long starts at once and runs beside the rest."""
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from interruptions import seed_in_pieces
-from oulad_slice import seed_oulad
+from interruptions import retrain_in_pieces, seed_in_pieces
+from oulad_slice import is_there, seed_oulad
 
 from deployment import Deployment
 
-AHEAD = ("seeded_run", "oulad_run", "pieces_run")
+AHEAD = ("seeded_run", "pieces_run", "retrains_run", "oulad_run")
+LANES = min(3, max(1, (os.cpu_count() or 1) - 1))
 
 
 @pytest.fixture(scope="session")
 def lanes():
     """Where children are driven in the background."""
-    with ThreadPoolExecutor(max_workers=2) as pool:
+    with ThreadPoolExecutor(max_workers=LANES) as pool:
         yield pool
 
 
@@ -56,7 +58,19 @@ def pieces_run(lanes, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def retrains_run(lanes, seeded_run, tmp_path_factory):
+    """Retrains that die, and two at once, under way."""
+    folder = tmp_path_factory.mktemp("retrains")
+
+    def when_seeded():
+        deployment, finished = seeded_run.result()
+        finished.expect()
+        return retrain_in_pieces(deployment.copied(folder))
+
+    return lanes.submit(when_seeded)
+
+
+@pytest.fixture(scope="session")
 def oulad_run(lanes, tmp_path_factory):
-    """`churn seed` on a slice of OULAD, under way."""
-    folder = tmp_path_factory.mktemp("oulad")
-    return lanes.submit(seed_oulad, folder)
+    """`churn seed` on a slice of OULAD, under way; None if the data set is not here."""
+    return lanes.submit(seed_oulad, tmp_path_factory.mktemp("oulad")) if is_there() else None

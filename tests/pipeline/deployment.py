@@ -44,19 +44,20 @@ SMALL_WORLD = {
 }
 """Two months of four hundred users, and gates that any model passes: the graph is tested here, not the models."""
 
-DEADLY = """
-import fnmatch, os, pathlib, signal, sys
-pattern = sys.argv.pop(1)
+SPOILT = """
+import fnmatch, json, os, pathlib, signal, sys
+dying_at, lacking = json.loads(sys.argv.pop(1))
+sys.modules.update(dict.fromkeys(lacking))
 replace = pathlib.Path.replace
 def deadly(self, target):
-    if fnmatch.fnmatch(pathlib.Path(target).name, pattern):
+    if dying_at and fnmatch.fnmatch(pathlib.Path(target).name, dying_at):
         os.kill(os.getpid(), signal.SIGKILL)
     return replace(self, target)
 pathlib.Path.replace = deadly
 from churn_assets.cli import main
 main()
 """
-"""The `churn` command in a process that is killed just before a file that matches appears under its name."""
+"""The `churn` command, killed just before a certain file appears under its name, or without certain libraries."""
 
 
 @dataclass(frozen=True)
@@ -118,8 +119,8 @@ class Child:
     def kill_after(self, mark):
         """Kill it as soon as a line of its progress has `mark`."""
         with self._written:
-            seen = self._written.wait_for(lambda: any(mark in line for line in self._err), PATIENCE)
-        assert seen, f"it never said {mark!r}: {self._err}"
+            self._written.wait_for(lambda: self._said(mark) or not self._readers[1].is_alive(), PATIENCE)
+        assert self._said(mark), f"it never said {mark!r}: {self._err}"
         return self.kill()
 
     def kill_when(self, happened):
@@ -131,6 +132,9 @@ class Child:
                 self._process.wait(0.01)
                 break
         raise AssertionError(f"it ended before it could be killed: {self.finish()}")
+
+    def _said(self, mark):
+        return any(mark in line for line in self._err)
 
     def _read(self, stream, lines):
         for line in stream:
@@ -159,9 +163,16 @@ class Deployment:
         shutil.copytree(self.folder, folder, dirs_exist_ok=True)
         return Deployment(folder, self.settings)
 
-    def start(self, *arguments, dying_at=None, **changes):
-        """Start a `churn` command; `changes` are settings for this run alone."""
-        program = ["-c", DEADLY, dying_at] if dying_at else ["-m", "churn_assets"]
+    def start(self, *arguments, dying_at="", lacking=(), **changes):
+        """Start a `churn` command.
+
+        Args:
+            arguments: Its words.
+            dying_at: It is killed just before a file whose name matches gets that name.
+            lacking: Libraries that cannot be imported.
+            changes: Settings for this run alone.
+        """
+        program = ["-c", SPOILT, json.dumps([dying_at, lacking])] if dying_at or lacking else ["-m", "churn_assets"]
         return Child([sys.executable, *program, *arguments], self.folder, self._environment(changes))
 
     def run(self, *arguments, **changes):

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import signal
 from dataclasses import dataclass
 
 import joblib
@@ -50,11 +51,62 @@ def seed_in_pieces(deployment):
     layout = deployment.layout
     deployment.start("seed").kill_when(lambda: len(layout.raw_events.days()) >= 3)
     assert_all_readable(deployment)
-    while_reading, status = len(layout.raw_events.days()), deployment.run("status")
+    while_reading, status = len(layout.raw_events.days()), deployment.run("status", "--json")
     deployment.start("seed").kill_after("✓ validated_users")
     assert_all_readable(deployment)
     validated = len(layout.events.days())
-    return Pieces(deployment, while_reading, status, validated, deployment.run("seed"))
+    return Pieces(deployment, while_reading, status, validated, deployment.run("seed", lacking=["evidently"]))
+
+
+@dataclass(frozen=True)
+class Retrains:
+    """A retrain that was killed while it judged, a promotion that was killed at its last step, and two at once.
+
+    Attributes:
+        deployment: Where.
+        champion: What served before all this.
+        after_judging: What served after the first.
+        after_promoting: What served after the second.
+        listed: What `churn models list` said then.
+        both: How the two ended.
+    """
+
+    deployment: Deployment
+    champion: str
+    after_judging: str
+    after_promoting: str
+    listed: Finished
+    both: tuple[Finished, ...]
+
+
+def retrain_in_pieces(deployment):
+    """Kill a retrain in `production_model`, kill a promotion before the alias changes, then run two at once."""
+    champion = sound_production(deployment)
+    deployment.start("retrain", **other_trees(21)).kill_after("✓ candidate_model")
+    assert_all_readable(deployment)
+    after_judging = sound_production(deployment)
+    deployment.start("build", "promote", dying_at="production_latest.joblib").finish().expect(-signal.SIGKILL)
+    assert_all_readable(deployment)
+    after_promoting, listed = sound_production(deployment), deployment.run("models", "list", "--json")
+    both = [deployment.start("retrain", **other_trees(trees)) for trees in (23, 24)]
+    finished = tuple(child.finish() for child in both)
+    return Retrains(deployment, champion, after_judging, after_promoting, listed, finished)
+
+
+def other_trees(number):
+    """Settings that make a retrain give another model than before."""
+    return {"CHURN_TRAINING__MODEL__ITERATIONS": str(number), "CHURN_TRAINING__MODEL__LEARNING_RATE": f"0.{number}"}
+
+
+def sound_production(deployment):
+    """The version that serves, after making sure that everything about it and the history is in order."""
+    registry = deployment.registry
+    serving = registry.production().version
+    assert registry.verify(serving) == []
+    assert registry.verify_history() is None
+    model = deployment.layout.models / f"{serving}.joblib"
+    assert registry.alias.path.read_bytes() == model.read_bytes()
+    return serving
 
 
 def assert_all_readable(deployment):

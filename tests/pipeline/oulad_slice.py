@@ -17,6 +17,11 @@ EVERY = 8
 DATED = {"activity": "day", "submissions": "submitted_on", "enrolments": None}
 
 
+def is_there():
+    """Whether the data set is where it is looked for."""
+    return (FOLDER / "activity.parquet").exists()
+
+
 def seed_oulad(folder):
     """Cut the slice, and run `churn seed` over it with the example's configuration."""
     export = folder / "export"

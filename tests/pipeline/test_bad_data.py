@@ -1,6 +1,6 @@
 """Data that cannot be used, through the graph: which step stops, what the UI shows, what the command says."""
 
-from datetime import date, timedelta
+from datetime import timedelta
 
 import dagster as dg
 import pytest
@@ -80,14 +80,8 @@ def test_fewer_days_than_the_windows_need_is_said_with_the_number_that_is_needed
 
 @pytest.mark.parametrize("users", [["a"], [f"u{n}" for n in range(30)]], ids=["one user", "all of one class"])
 def test_labels_of_one_class_only_are_said(tmp_path, users):
-    deployment = daily_logins(tmp_path, users, days=30)
+    deployment = daily_logins(tmp_path, users, days=24)
     said = refused(deployment)
     assert said.startswith("churn: baseline_model: ")
     assert "churned" in said
-    assert date.fromisoformat("2024-01-30") in deployment.layout.user_daily.days()
-
-
-def test_a_missing_file_is_named(platform):
-    deployment = deployed(platform)
-    (platform.folder / "in" / "events.csv").unlink()
-    assert "events.csv" in refused(deployment)
+    assert len(deployment.layout.user_daily.days()) == 24

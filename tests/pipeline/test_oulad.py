@@ -16,13 +16,12 @@ LEAST_ROC_AUC = 0.84
 
 
 @pytest.fixture(scope="module")
-def oulad(request):
+def oulad(oulad_run):
     """A deployment on the slice, after `churn seed`."""
-    if not (FOLDER / "activity.parquet").exists():
-        if os.environ.get("CI", "").lower() == "true":
-            pytest.fail(WHERE)
-        pytest.skip(WHERE)
-    deployment, finished = request.getfixturevalue("oulad_run").result()
+    if oulad_run is None:
+        refuse = pytest.fail if os.environ.get("CI", "").lower() == "true" else pytest.skip
+        refuse(WHERE)
+    deployment, finished = oulad_run.result()
     finished.expect()
     return deployment
 
