@@ -201,12 +201,16 @@ def _curve(axes: Any, truth: NDArray[np.int8], score: NDArray[np.float64], colou
     recall, precision = hits / truth.sum(), hits / (ends + 1)
     kept = np.unique(np.searchsorted(recall, np.linspace(recall[0], 1, _CURVE_POINTS)))
     axes.plot(recall[kept], precision[kept], color=colour, linewidth=1.8)
-    middle = int(np.searchsorted(recall, 0.45 if colour == BLUE else 0.3))
+    is_model = colour == BLUE
+    middle = int(np.searchsorted(recall, 0.45 if is_model else 0.3))
+    # Recency is nearly always the lower curve: its name stands below it, the model's above.
     axes.annotate(
         name,
         (recall[middle], precision[middle]),
-        xytext=(6, 5),
+        xytext=(6, 5) if is_model else (-4, -6),
         textcoords="offset points",
+        ha="left" if is_model else "right",
+        va="bottom" if is_model else "top",
         color=colour,
         weight="bold",
     )
