@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import time
+from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from churn_serving.atomic import write_bytes
@@ -13,6 +15,17 @@ if TYPE_CHECKING:
 
 SETTLED_SECONDS = 2.0
 """A file written less long ago is read again: its time stamp is too coarse to tell two writes apart."""
+
+
+@dataclass(frozen=True)
+class Production:
+    """The version that serves, and since when, by whom and why."""
+
+    version: str
+    artifact_sha256: str
+    promoted_at: datetime
+    promoted_because: str
+    actor: str
 
 
 class Alias:

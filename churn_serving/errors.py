@@ -49,3 +49,7 @@ class RegistryBusyError(ArtifactError):
 
 class EncodingError(ValueError):
     """A row or a table does not have the form of the model's features."""
+
+
+class ChampionChangedError(ArtifactError):
+    """Another version has come to serve since the challenger was judged: judge it again."""

@@ -14,7 +14,6 @@ import contextlib
 import os
 import shutil
 import socket
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -22,10 +21,11 @@ import msgspec
 from filelock import FileLock, Timeout
 
 from churn_serving import bundle
-from churn_serving.alias import Alias
+from churn_serving.alias import Alias, Production
 from churn_serving.atomic import PART_SUFFIX, write_bytes, write_json
 from churn_serving.errors import (
     ArtifactError,
+    ChampionChangedError,
     DigestError,
     ForeignAliasError,
     MissingFileError,
@@ -46,16 +46,8 @@ if TYPE_CHECKING:
 ITSELF = "registry"
 """The actor of what the registry finds out by itself."""
 
-
-@dataclass(frozen=True)
-class Production:
-    """The version that serves, and since when, by whom and why."""
-
-    version: str
-    artifact_sha256: str
-    promoted_at: datetime
-    promoted_because: str
-    actor: str
+ANYTHING = ""
+"""No version has this name: a promotion that does not mind what it replaces."""
 
 
 class Registry:
@@ -204,7 +196,13 @@ class Registry:
         return next((version for version in reversed(before) if (self.root / version).exists()), None)
 
     def promote(
-        self, version: str, *, actor: str, reason: str, evidence: Mapping[str, Any] | None = None
+        self,
+        version: str,
+        *,
+        actor: str,
+        reason: str,
+        evidence: Mapping[str, Any] | None = None,
+        instead_of: str | None = ANYTHING,
     ) -> Production:
         """Make a version the production model, if it passes every check.
 
@@ -213,15 +211,21 @@ class Registry:
             actor: Who does it.
             reason: Why; the service tells it as `promoted_because`.
             evidence: Gates and figures, for the history.
+            instead_of: The version that it was judged against (None: none served). If another serves by now, nothing
+                changes.
 
         Returns:
             What serves now. If the version serves already, nothing changes.
 
         Raises:
             ArtifactError: The version is unknown or something about it is wrong; nothing changes.
+            ChampionChangedError: Another version than `instead_of` serves.
             RegistryBusyError: Another process holds the lock.
         """
         with self._locked(f"promoting {version}"):
+            serving = self._versions.of_digest(self.alias.digest()) or None
+            if instead_of not in {ANYTHING, serving}:
+                raise ChampionChangedError(f"{version} was judged against {instead_of}, and {serving} serves by now")
             return self._switch(version, "promoted", actor, reason, dict(evidence or {}))
 
     def rollback(self, version: str | None = None, *, actor: str, reason: str = "rolled back") -> Production:

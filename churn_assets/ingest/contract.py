@@ -131,7 +131,9 @@ def _range(name: str, low: float, high: float) -> Rule:
     unreadable = f"(nullif(trim({name}_text), '') IS NOT NULL AND {name} IS NULL)"
     outside = f"NOT ({name} BETWEEN {low} AND {high})"
     return Rule(
-        f"{name}_invalid", f"({unreadable} OR coalesce({outside}, false))", f"not a number from {low:,.10g} to {high:,.10g}"
+        f"{name}_invalid",
+        f"({unreadable} OR coalesce({outside}, false))",
+        f"not a number from {low:,.10g} to {high:,.10g}",
     )
 
 

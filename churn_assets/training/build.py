@@ -11,16 +11,18 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from churn_assets.features.build import training_rows
 from churn_assets.training.splits import DateSplit, NotEnoughHistory, as_of_dates_for_training, split_dates
+from churn_serving.errors import VersionExistsError
 from churn_serving.manifest import Bands, Environment, Manifest, Period, Population, golden_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from datetime import date
 
     import pandas as pd
@@ -180,11 +182,14 @@ def train(workspace: Workspace, registry: Registry, role: Role, parts: Parts) ->
         metrics=judged.metrics(),
         reference=REFERENCE_FILE,
     )
-    metrics = _metrics(draft, parts, judged)
     recent_scores = scorer.score(scorer.encode_columns(as_frame(parts.recent)))
     extra = reference_files(parts.recent, recent_scores, scorer.features, settings.seed)
-    registry.register(draft, _joblib(model), scorer, metrics=metrics, extra_files=extra)
-    return Trained(draft.version, features, bands, judged, parts, scores)
+    artifact = _joblib(model)
+
+    def write(named: Manifest) -> None:
+        registry.register(named, artifact, scorer, metrics=_metrics(named, parts, judged), extra_files=extra)
+
+    return Trained(_register(registry, draft, write), features, bands, judged, parts, scores)
 
 
 def as_frame(table: pa.Table) -> pd.DataFrame:
@@ -294,6 +299,17 @@ def _metrics(draft: Manifest, parts: Parts, judged: evaluation.Evaluation) -> di
         "metrics": judged.metrics(),
         "evaluation": judged.as_json(),
     }
+
+
+def _register(registry: Registry, draft: Manifest, write: Callable[[Manifest], None]) -> str:
+    """Put a model into the registry; of two that were trained in the same second, the later gets the next version."""
+    while True:
+        try:
+            write(draft)
+        except VersionExistsError:
+            draft = msgspec.structs.replace(draft, version=registry.new_version(PREFIX[draft.role]))
+        else:
+            return draft.version
 
 
 def _environment() -> Environment:

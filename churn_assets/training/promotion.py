@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from churn_assets.training.card import card_of
 from churn_assets.training.decision import Decision, Judged
 from churn_assets.training.gates import Choice, Contender, choose, judge
 from churn_serving.atomic import write_text
-from churn_serving.errors import ArtifactError, ForeignAliasError
+from churn_serving.errors import ArtifactError, ChampionChangedError, ForeignAliasError
 from churn_serving.registry import Registry
 
 if TYPE_CHECKING:
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from churn_serving.bundle import LoadedModel
     from churn_serving.manifest import Role
 
+
+ATTEMPTS = 3
+"""How often a challenger is judged if the champion changes meanwhile."""
 
 LIMITS = (
     "The limits stand under `training:` in the configuration; where churn is rare, `min_pr_auc: null` with "
@@ -40,12 +44,21 @@ def open_registry(workspace: Workspace) -> Registry:
 def decide(workspace: Workspace, registry: Registry, *, actor: str) -> Decision:
     """Judge the newest challenger of each kind, promote the winner, write down what was refused and why.
 
+    If another run promotes a model meanwhile, the challengers are judged again, against that one.
+
     Raises:
         NoModelPassedError: Nothing serves yet, and nothing may.
         MissingTableError: There is no training set.
         ArtifactError: There are no challengers, or the registry refuses one.
     """
     parts = build.read_parts(workspace)
+    for _ in range(ATTEMPTS - 1):
+        with contextlib.suppress(ChampionChangedError):
+            return _decide(workspace, registry, parts, actor)
+    return _decide(workspace, registry, parts, actor)
+
+
+def _decide(workspace: Workspace, registry: Registry, parts: Parts, actor: str) -> Decision:
     champion = _champion(registry)
     models = [registry.load(_newest(registry, role)) for role in ("baseline", "candidate")]
     judged = tuple(_judge(workspace, model, champion, parts) for model in models)
@@ -158,7 +171,7 @@ def _settle(
         why = f"{winner.version} is {champion.version} again, byte for byte, which goes on serving."
         registry.refuse(winner.version, actor=actor, reasons=[why], evidence=_evidence(winner))
         return Decision(before, before, promoted=False, why=why, challengers=judged)
-    registry.promote(winner.version, actor=actor, reason=choice.why, evidence=_evidence(winner))
+    registry.promote(winner.version, actor=actor, reason=choice.why, evidence=_evidence(winner), instead_of=before)
     return Decision(before, winner.version, promoted=winner.version != before, why=choice.why, challengers=judged)
 
 

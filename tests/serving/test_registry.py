@@ -17,6 +17,7 @@ from filelock import FileLock
 
 from churn_serving import atomic
 from churn_serving.errors import (
+    ChampionChangedError,
     DigestError,
     ForeignAliasError,
     MissingFileError,
@@ -139,6 +140,23 @@ def test_a_refusal_is_recorded_and_changes_nothing(registry: Registry, abc: tupl
 def test_a_version_that_is_none_is_named(registry: Registry, abc: tuple[str, str, str], name: str) -> None:
     with pytest.raises(UnknownVersionError, match=abc[2]):
         registry.promote(name, actor="test", reason="why not")
+
+
+def test_what_was_judged_against_another_champion_is_not_promoted(
+    registry: Registry, abc: tuple[str, str, str]
+) -> None:
+    first, second, third = abc
+    before = told(registry)
+    for judged_against in (second, None):
+        with pytest.raises(ChampionChangedError, match=third):
+            registry.promote(first, actor="test", reason="late", instead_of=judged_against)
+    assert told(registry) == before
+    assert registry.promote(first, actor="test", reason="in time", instead_of=third).version == first
+
+
+def test_the_first_promotion_replaces_nothing(registry: Registry) -> None:
+    version = make.register(registry, 0)
+    assert registry.promote(version, actor="test", reason="first", instead_of=None).version == version
 
 
 def test_a_broken_version_is_not_promoted(registry: Registry, abc: tuple[str, str, str]) -> None:
