@@ -84,8 +84,19 @@ class Workspace:
                 f"{self.layout.data} holds the history of a {state['kind']} source, and the configuration says {kind}: "
                 "set `paths.data` and `paths.artifacts` to folders of their own"
             )
+        if state and state.get("world", self._world()) != self._world():
+            raise SourceError(
+                f"{self.layout.data} holds the history of another generated platform ({state['world']}, now "
+                f"{self._world()}): set `paths.data` and `paths.artifacts` to folders of their own, or set it back"
+            )
         if not state:
-            atomic.write_json(self.layout.source_state, {"first_day": first.isoformat(), "kind": kind})
+            content = {"first_day": first.isoformat(), "kind": kind, "world": self._world()}
+            atomic.write_json(self.layout.source_state, content)
+
+    def _world(self) -> str:
+        """What must not change once there is a history; empty for sources that are not ours."""
+        synthetic = self.settings.source.synthetic
+        return f"seed {synthetic.seed}, {synthetic.users} users" if self.settings.source.kind == "synthetic" else ""
 
     def _pinned(self) -> date | None:
         state = self._state()

@@ -7,6 +7,7 @@ import filecmp
 import json
 import os
 import secrets
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -83,6 +84,19 @@ def write_json(path: Path, content: Any) -> None:
         ValueError: A number is not finite.
     """
     write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False, default=str) + "\n")
+
+
+def remove_leftovers(folder: Path, *, older_than_seconds: float = 3600.0) -> int:
+    """Remove parts that a killed process has left below `folder`; younger ones may still be written to.
+
+    Returns:
+        How many were removed.
+    """
+    limit = time.time() - older_than_seconds
+    old = [part for part in folder.rglob(f".*{PART_SUFFIX}") if part.is_file() and part.stat().st_mtime < limit]
+    for part in old:
+        part.unlink(missing_ok=True)
+    return len(old)
 
 
 def _flush_file(path: Path) -> None:

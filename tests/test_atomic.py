@@ -175,3 +175,15 @@ def test_json_is_readable_and_never_holds_nan(path):
     with pytest.raises(ValueError, match="not JSON compliant"):
         atomic.write_json(path, {"psi": float("nan")})
     assert "grüße" in path.read_text(encoding="utf-8")
+
+
+def test_old_parts_of_killed_processes_are_removed_and_young_ones_left(tmp_path):
+    old, young, whole = (
+        tmp_path / "day" / name for name in (".a.parquet.1-0.part", ".b.parquet.2-0.part", "a.parquet")
+    )
+    old.parent.mkdir()
+    for path in (old, young, whole):
+        path.write_bytes(b"x")
+    os.utime(old, (0, 0))
+    assert atomic.remove_leftovers(tmp_path) == 1
+    assert sorted(path.name for path in old.parent.iterdir()) == [young.name, whole.name]

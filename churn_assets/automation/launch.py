@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,9 @@ RANGE_START = "dagster/asset_partition_range_start"
 RANGE_END = "dagster/asset_partition_range_end"
 REPOSITORY = ".dagster/repository"
 """The UI counts a run among a job's runs if it carries this tag."""
+
+PROCESS = "churn/process"
+"""Host and process of a run that a command has started; nobody else looks after such a run."""
 
 LOCATION = "churn"
 HOME = "DAGSTER_HOME"
@@ -70,13 +74,14 @@ def run_job(
     """
     from churn_assets.definitions import defs
 
-    tags = {"churn/trigger": trigger, REPOSITORY: f"__repository__@{LOCATION}"}
+    tags = {"churn/trigger": trigger, REPOSITORY: f"__repository__@{LOCATION}", PROCESS: _process(os.getpid())}
     partition_key = None
     if days is not None and days[0] == days[1]:
         partition_key = days[0].isoformat()
     elif days is not None:
         tags |= {RANGE_START: days[0].isoformat(), RANGE_END: days[1].isoformat()}
     with instance() as running:
+        _end_orphans(running)
         result = defs.resolve_job_def(name).execute_in_process(
             instance=running,
             partition_key=partition_key,
@@ -118,3 +123,15 @@ def _cause(event: dg.DagsterEvent) -> str:
 
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float)
+
+
+def _process(number: int) -> str:
+    return f"{socket.gethostname()}:{number}"
+
+
+def _end_orphans(running: dg.DagsterInstance) -> None:
+    """Mark runs of commands that were killed as failed; else they would hold the retrain queue for hours."""
+    for run in running.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED])):
+        host, _, number = run.tags.get(PROCESS, "").rpartition(":")
+        if host == socket.gethostname() and not Path(f"/proc/{number}").exists() and Path("/proc/self").exists():
+            running.report_run_failed(run, "the command that ran this was killed")

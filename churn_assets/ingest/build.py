@@ -13,6 +13,7 @@ from churn_assets.engine import connect
 from churn_assets.ingest import validation
 from churn_assets.ingest.source import SourceError
 from churn_assets.layout import Built, DayTable, cut_by_day, with_day
+from churn_serving.atomic import remove_leftovers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -30,6 +31,8 @@ def ingest_users(workspace: Workspace) -> int:
         SourceError: The source cannot be read, or holds no user.
     """
     workspace.pin_history()
+    remove_leftovers(workspace.layout.data)
+    remove_leftovers(workspace.layout.reports)
     users = workspace.source.users(workspace.settings.yesterday)
     if not users.num_rows:
         raise SourceError("the source holds no user: nothing can be built")
