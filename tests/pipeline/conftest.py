@@ -4,10 +4,9 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from deployed import Deployment
 from interruptions import retrain_in_pieces, seed_in_pieces
 from oulad_slice import is_there, seed_oulad
-
-from deployment import Deployment
 
 AHEAD = ("seeded_run", "pieces_run", "retrains_run", "oulad_run")
 LANES = min(3, max(1, (os.cpu_count() or 1) - 1))

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 import joblib
 import pyarrow.parquet as pq
-
-from deployment import Deployment, Finished, visible_files
+from deployed import Deployment, Finished, visible_files
 
 
 def whole_csv(path):

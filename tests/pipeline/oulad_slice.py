@@ -8,8 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
-
-from deployment import ROOT, Deployment
+from deployed import ROOT, Deployment
 
 FOLDER = Path(os.environ.get("OULAD_DIR") or ROOT.parent / "shared" / "data" / "oulad")
 FIRST, LAST = date(2013, 9, 1), date(2014, 9, 30)

@@ -6,8 +6,7 @@ import dagster as dg
 import pytest
 import yaml
 from builders import EVENTS, START, Export
-
-from deployment import Deployment
+from deployed import Deployment
 
 BAD = tuple(f"a,2024-01-0{n + 2} 12:00:00,dance,,," for n in range(4))
 SHORT_WINDOWS = {

@@ -4,10 +4,10 @@ import json
 from datetime import timedelta
 
 import pytest
+from deployed import DAY, DAYS, TODAY, Deployment, one_clear_line
 from typer.testing import CliRunner
 
 from churn_assets.cli import app
-from deployment import DAY, DAYS, TODAY, Deployment, one_clear_line
 
 COMMANDS = ("", "seed", "build", "retrain", "score", "drift", "status", "models", "models list", "models show")
 

@@ -10,8 +10,7 @@ import dagster as dg
 import numpy as np
 import pytest
 from builders import changed, files_of
-
-from deployment import DAY, DAYS, TODAY
+from deployed import DAY, DAYS, TODAY
 
 ASSETS = (
     "raw_users",

@@ -2,9 +2,8 @@
 
 import signal
 
+from deployed import DAY, DAYS, TODAY
 from interruptions import assert_all_readable, sound_production
-
-from deployment import DAY, DAYS, TODAY
 
 TOMORROW = {"CHURN_CLOCK__TODAY": "2026-11-24"}
 
