@@ -10,7 +10,7 @@ from churn_assets.ingest.validation import as_markdown
 from churn_assets.layout import MissingTableError
 from churn_assets.partitions import ALL_DAYS
 from churn_assets.resources import ChurnWorkspace, clear_failure
-from churn_assets.training import build, plots, promotion
+from churn_assets.training import build, challenger, plots, promotion
 from churn_assets.training.decision import Judged
 from churn_assets.training.evaluation import Evaluation
 from churn_assets.training.models import OneClassOnly
@@ -104,18 +104,18 @@ def _train(churn: ChurnWorkspace, role: Role) -> dg.MaterializeResult:
     workspace = churn.get()
     with clear_failure(*EXPECTED):
         parts = build.read_parts(workspace)
-        trained = build.train(workspace, promotion.open_registry(workspace), role, parts)
-    judged = trained.evaluation
+        trained = challenger.train(workspace, promotion.open_registry(workspace), role, parts)
+    fitted, judged = trained.fitted, trained.fitted.evaluation
     truth = parts.test["churned"]
     return dg.MaterializeResult(
         metadata={
             "version": trained.version,
             "metrics": dg.MetadataValue.md(_metric_table(judged)),
             "precision and recall": _picture(
-                plots.precision_recall_svg(truth, trained.scores, recency=parts.test[build.RECENCY])
+                plots.precision_recall_svg(truth, fitted.scores, recency=parts.test[build.RECENCY])
             ),
             "calibration": _picture(plots.calibration_svg(judged.calibration)),
-            "scores": _picture(plots.score_distribution_svg(truth, trained.scores, trained.bands)),
+            "scores": _picture(plots.score_distribution_svg(truth, fitted.scores, fitted.bands)),
             "pr_auc": judged.pr_auc.value or 0.0,
             "roc_auc": judged.roc_auc.value or 0.0,
             "ece": judged.ece.value or 0.0,

@@ -10,6 +10,7 @@ import numpy as np
 
 from churn_assets.training import build
 from churn_assets.training.card import card_of
+from churn_assets.training.challenger import latency_us
 from churn_assets.training.decision import Decision, Judged
 from churn_assets.training.gates import Choice, Contender, choose, judge
 from churn_serving.atomic import write_text
@@ -120,7 +121,7 @@ def _judge(workspace: Workspace, model: LoadedModel, champion: LoadedModel | Non
         evaluation,
         champion=difference,
         golden_max_error=float(np.max(np.abs(found - [row.score for row in golden]))),
-        latency_us=build.latency_us(model.scorer, rows),
+        latency_us=latency_us(model.scorer, rows),
         settings=settings,
     )
     return Judged(model, scores, evaluation, difference, verdict)
