@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from churn_serving import atomic
+from churn_serving.published import Published
 
 if TYPE_CHECKING:
     from churn_serving.settings import Paths
@@ -206,6 +207,9 @@ class Layout:
         self.training_set = Table(features / "training_set.parquet", "training_set")
         self.quarantine = self.data / "quarantine"
         self.predictions = self.data / "predictions"
+        published = Published(paths)
+        self.online_features = published.features
+        self.online_scores = published.scores
         self.temporary = self.data / "tmp"
         self.models = self.artifacts / "models"
         self.metrics = self.artifacts / "metrics"

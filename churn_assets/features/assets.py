@@ -3,12 +3,13 @@
 import dagster as dg
 import pyarrow.compute as pc
 
-from churn_assets.features import build
+from churn_assets.features import build, publish
 from churn_assets.ingest.assets import validated_events, validated_users
 from churn_assets.ingest.source import SourceError
 from churn_assets.layout import Built, MissingTableError
 from churn_assets.partitions import DAILY, SINGLE_RUN, built_metadata, days_of, log_late
 from churn_assets.resources import ChurnWorkspace, clear_failure
+from churn_serving.online.keyed_format import OnlineStoreError
 
 GROUP = "features"
 OWNERS = ["team:data"]
@@ -71,8 +72,11 @@ def user_features(context: dg.AssetExecutionContext, churn: ChurnWorkspace) -> d
             table = build.build_snapshot(workspace, day)
         built.add(day, table.num_rows)
         at_risk = pc.sum(table.column("at_risk")).as_py() or 0
+    with clear_failure(OnlineStoreError):
+        published = publish.publish_newest(workspace.layout)
     metadata = built_metadata(built, workspace.layout.user_features.folder)
     metadata["users at risk, last day"] = dg.MetadataValue.int(at_risk)
     metadata["features"] = dg.MetadataValue.int(len(workspace.features.names))
     metadata["absent features"] = dg.MetadataValue.text(", ".join(workspace.features.absent) or "none")
+    metadata["served by id"] = dg.MetadataValue.text(f"as of {published.as_of_date}" if published else "none")
     return dg.MaterializeResult(metadata=metadata)

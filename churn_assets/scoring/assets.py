@@ -11,6 +11,7 @@ from churn_assets.scoring import build
 from churn_assets.scoring.predictions import ScoringError
 from churn_assets.training.assets import production_model
 from churn_serving.errors import ArtifactError
+from churn_serving.online.keyed_format import OnlineStoreError
 
 SHOWN = 10
 
@@ -27,7 +28,7 @@ def churn_predictions(context: dg.AssetExecutionContext, churn: ChurnWorkspace) 
     """Everybody at risk, most at risk first, each with three reasons: the retention team's list."""
     workspace = churn.get()
     for day in days_of(context.partition_keys):
-        with clear_failure(MissingTableError, ArtifactError, ScoringError):
+        with clear_failure(MissingTableError, ArtifactError, ScoringError, OnlineStoreError):
             scored = build.score_day(workspace, day)
     scores = scored.scores
     columns = ["risk_rank", "user_id", "churn_risk", "risk_band", "reason_1", "reason_2"]

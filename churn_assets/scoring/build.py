@@ -10,6 +10,7 @@ import numpy as np
 
 from churn_assets.layout import MissingTableError
 from churn_assets.scoring.predictions import predict, write_predictions
+from churn_assets.scoring.publish import publish_scores
 from churn_assets.training.promotion import open_registry
 from churn_serving import atomic
 from churn_serving.errors import ArtifactError
@@ -60,11 +61,12 @@ def production(workspace: Workspace) -> LoadedModel:
 
 
 def score_day(workspace: Workspace, day: date) -> Scored:
-    """Score everybody at risk on a day with the production model, and write the lists.
+    """Score everybody at risk on a day with the production model, write the lists, and publish the scores.
 
     Raises:
         MissingTableError: `user_features` lacks the day.
         ArtifactError: There is no sound production model.
+        OnlineStoreError: The scores cannot be published.
     """
     from churn_assets.monitoring.build import read_reference
 
@@ -73,6 +75,7 @@ def score_day(workspace: Workspace, day: date) -> Scored:
     reference = read_reference(workspace, model)
     table = predict(snapshot, model.scorer, model.manifest.bands, model.version, typical=reference.typical)
     files = write_predictions(workspace.layout, day, table, workspace.settings.scoring.top_k)
+    publish_scores(workspace.layout, day, table, model.version)
     return Scored(table, model, files)
 
 

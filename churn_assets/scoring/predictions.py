@@ -8,8 +8,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from churn_assets.scoring.reasons import REASONS, Reasons
+from churn_assets.scoring.reasons import Reasons
 from churn_serving import atomic
+from churn_serving.reasons import REASONS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

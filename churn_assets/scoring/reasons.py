@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from churn_serving.reasons import REASONS, strongest
 from churn_serving.wording import Direction, Value, sentence
 
 if TYPE_CHECKING:
@@ -14,32 +15,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from churn_serving.scorer import Scorer
-
-REASONS = 3
-"""Reasons a user."""
-
-
-def strongest(contributions: NDArray[np.float64], count: int = REASONS) -> NDArray[np.intp]:
-    """Find the features that move each row's score most.
-
-    Args:
-        contributions: (n, F) what each feature adds to the log-odds.
-        count: How many features a row.
-
-    Returns:
-        (n, min(count, F)) places of features, largest absolute contribution first; of equal ones that which raises
-        the risk, then the earlier in the schema.
-    """
-    size = np.abs(contributions)
-    count = min(count, size.shape[1])
-    found = np.empty((len(size), count), dtype=np.intp)
-    rows = np.arange(len(size))
-    for place in range(count):
-        largest = size.max(axis=1, keepdims=True)
-        best = np.where(size == largest, np.where(contributions > 0, 2, 1), 0).argmax(axis=1)
-        found[:, place] = best
-        size[rows, best] = -1.0
-    return found
 
 
 class Reasons:

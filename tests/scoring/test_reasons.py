@@ -3,7 +3,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from churn_assets.scoring.reasons import Reasons, strongest
+from churn_assets.scoring.reasons import Reasons
+from churn_serving.reasons import strongest
 
 CONTRIBUTIONS = hnp.arrays(
     np.float64,
