@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from churn_serving.settings import Paths, Section, ServingSettings, read_settings
+from churn_serving.settings import ClockSettings, Paths, Section, ServingSettings, read_settings
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Days = Annotated[int, Field(ge=1, le=3650)]
@@ -34,12 +34,6 @@ def _cron(text: str) -> str:
 
 TimeZone = Annotated[str, AfterValidator(_known_zone)]
 Cron = Annotated[str, AfterValidator(_cron)]
-
-
-class ClockSettings(Section):
-    """What day it is."""
-
-    today: date | None = Field(default=None, description="Pretend that it is this day (UTC); else the real one.")
 
 
 class SyntheticSettings(Section):

@@ -56,14 +56,20 @@ class Encoder:
             EncodingError: A number or flag is neither a number nor None. Bounds are not checked here.
         """
         get = values.get
-        cells: list[Any] = [_NAN if (value := get(name)) is None else value for name in self.names]
         try:
-            for position, levels in self._levels:
-                code = levels.get(cells[position])
-                cells[position] = _code_beyond(cells[position]) if code is None else code
-            return np.frombuffer(array("d", cells))
+            return self.cells([_NAN if (value := get(name)) is None else value for name in self.names])
         except (TypeError, OverflowError) as error:
             raise self._row_error(values) from error
+
+    def cells(self, cells: list[Any]) -> NDArray[np.float64]:
+        """Return the vector (F,) of one row of values in the schema's order, NaN where one is missing.
+
+        The list is used up. Values are trusted to be of the right type.
+        """
+        for position, levels in self._levels:
+            code = levels.get(cells[position])
+            cells[position] = _code_beyond(cells[position]) if code is None else code
+        return np.frombuffer(array("d", cells))
 
     def columns(self, table: Columns) -> NDArray[np.float64]:
         """Return the matrix (n, F) of a table that has every feature as a column.

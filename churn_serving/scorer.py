@@ -34,25 +34,27 @@ class Scorer(ABC):
     Attributes:
         kind: What the arrays are, as the `.npz` file says it; also the manifest's `model_type`.
         features: The schema of the encoded vector, categories with their levels.
+        encoder: Turns rows and tables of that schema into vectors.
         base: Calibrated log-odds before any feature has spoken: `base + contributions(X).sum(axis=1)` is
             `log_odds(X)`.
     """
 
     kind: ClassVar[str]
     features: tuple[FeatureSpec, ...]
+    encoder: Encoder
     base: float
 
     def __init__(self, features: tuple[FeatureSpec, ...]) -> None:
         self.features = features
-        self._encoder = Encoder(features)
+        self.encoder = Encoder(features)
 
     def encode_row(self, values: Mapping[str, Any]) -> NDArray[np.float64]:
         """Return the vector (F,) of one row of named values; see `Encoder.row`."""
-        return self._encoder.row(values)
+        return self.encoder.row(values)
 
     def encode_columns(self, table: Columns) -> NDArray[np.float64]:
         """Return the matrix (n, F) of a table; see `Encoder.columns`."""
-        return self._encoder.columns(table)
+        return self.encoder.columns(table)
 
     @abstractmethod
     def log_odds(self, encoded: NDArray[np.float64]) -> NDArray[np.float64]:

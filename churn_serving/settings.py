@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import difflib
 import os
+from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -49,7 +50,31 @@ class ServingSettings(Section):
     """The HTTP service."""
 
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
-    port: int = Field(default=8000, ge=1, le=65535, description="Port to listen on.")
+    port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    workers: int = Field(default=1, ge=1, le=64, description="Processes that share the port.")
+    api_keys_file: Path | None = Field(default=None, description="YAML list of API keys (hashes); none are asked for.")
+    allow_anonymous: bool = Field(default=False, description="Listen on other addresses than loopback without keys.")
+    reload_seconds: float = Field(default=1.0, gt=0, le=60, description="How often to look for a new model or data.")
+    features_max_age_hours: float = Field(
+        default=48.0, gt=0, description="Scores from older features carry a warning; counted from the end of their day."
+    )
+    max_batch_rows: int = Field(default=5000, ge=1, le=100_000, description="Rows of one batch request.")
+    max_body_bytes: int = Field(default=16 * 2**20, ge=1024, description="Size of a request's body.")
+    max_concurrency: int = Field(default=512, ge=1, description="Requests at a time, a worker; more get 503.")
+    request_timeout_seconds: float = Field(default=20.0, gt=0, description="Time in which a body must have come.")
+    shutdown_seconds: int = Field(default=25, ge=1, description="Time for requests to finish once told to stop.")
+    prediction_log: bool = Field(default=True, description="Write a line for every scored row.")
+    prediction_log_max_mb: int = Field(default=64, ge=1, description="Size from which a new log file is begun.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Of the log on stderr.")
+    access_log_sample: float = Field(
+        default=1.0, ge=0, le=1, description="Share of requests in the access log; failed and slow ones always are."
+    )
+
+
+class ClockSettings(Section):
+    """What day it is."""
+
+    today: date | None = Field(default=None, description="Pretend that it is this day (UTC); else the real one.")
 
 
 class ServiceSettings(BaseModel):
@@ -58,6 +83,7 @@ class ServiceSettings(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
     paths: Paths = Paths()
+    clock: ClockSettings = ClockSettings()
     serving: ServingSettings = ServingSettings()
 
 

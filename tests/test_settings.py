@@ -167,7 +167,7 @@ def test_two_ways_to_name_events_are_one_too_many(refused):
 
 
 def test_every_problem_is_listed_at_once(refused):
-    message = refused("serving: {port: 0}\nchurn: {window: 30}\n", CHURN_DRIFT__ALERT_PSI="-1")
+    message = refused("serving: {port: -1}\nchurn: {window: 30}\n", CHURN_DRIFT__ALERT_PSI="-1")
     assert len(message.splitlines()) == 4
     for key in ("serving.port", "churn.window", "drift.alert_psi"):
         assert key in message

@@ -1,0 +1,210 @@
+"""The reader of requests for one model: typed decoding for what is right, a diagnosis for what is not."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from msgspec import UNSET
+
+from churn_serving.encoding import UNSEEN
+from churn_serving.intake.diagnosis import check_request, read_json
+from churn_serving.intake.fields import UserIdField, batch_type, features_type, is_flag, request_type
+from churn_serving.intake.problems import RefusedError, wrong_fields
+from churn_serving.schemas import FieldProblem
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from datetime import date
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from churn_serving.encoding import Encoder
+
+_NAN = math.nan
+
+
+@dataclass(slots=True)
+class Row:
+    """What is asked for one user.
+
+    Attributes:
+        user_id: As it was sent.
+        snapshot_date: The as-of date that was asked for, if any.
+        cells: The features in the schema's order, None or UNSET where missing; None to take the user's snapshot.
+    """
+
+    user_id: str | int
+    snapshot_date: date | None
+    cells: tuple[Any, ...] | None
+
+
+class Reader:
+    """Reads requests in the terms of one model.
+
+    Args:
+        encoder: The model's encoder.
+    """
+
+    def __init__(self, encoder: Encoder) -> None:
+        self._encoder = encoder
+        self._names = encoder.names
+        self._specs = {spec.name: spec for spec in encoder.features}
+        kinds = [spec.kind for spec in encoder.features]
+        self._flags = tuple(position for position, kind in enumerate(kinds) if kind == "flag")
+        self._categories = tuple(position for position, kind in enumerate(kinds) if kind == "category")
+        self.request_type = request_type(features_type(encoder.features))
+        self._one = msgspec.json.Decoder(self.request_type)
+        self._many: msgspec.json.Decoder[Any] = msgspec.json.Decoder(batch_type(self.request_type))
+
+    def row(self, body: bytes) -> Row:
+        """Read a request for one user.
+
+        Raises:
+            RefusedError: It is no JSON (400), or fields are wrong (422).
+        """
+        try:
+            request = self._one.decode(body)
+            row = self._row(request)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):  # a wrong field is a DecodeError too
+            return self._diagnosed(body)
+        if body.count(b":") != _keys(row, request) or not self._is_plausible(row):
+            return self._diagnosed(body)
+        return row
+
+    def rows(self, body: bytes, limit: int) -> list[Row | RefusedError]:
+        """Read a batch; a row that is wrong is its refusal.
+
+        Raises:
+            RefusedError: It is no batch (400, 422), or has more than `limit` rows (413).
+        """
+        try:
+            requests = self._many.decode(body).instances
+            rows = [self._row(request) for request in requests]
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return self._one_by_one(body, limit)
+        _require_few(len(rows), limit)
+        keys = 1 + sum(map(_keys, rows, requests))
+        if body.count(b":") != keys or not all(map(self._is_plausible, rows)):
+            return self._one_by_one(body, limit)
+        return rows  # type: ignore[return-value]
+
+    def vector(self, cells: Sequence[Any]) -> NDArray[np.float64]:
+        """Return the encoded row (F,) of `Row.cells`."""
+        if None in cells or UNSET in cells:
+            return self._encoder.cells([_NAN if cell is None or cell is UNSET else cell for cell in cells])
+        return self._encoder.cells(list(cells))
+
+    def missing(self, vector: NDArray[np.float64]) -> list[str]:
+        """Return the names of the features that an encoded row (F,) has no value for."""
+        values = vector.tolist()
+        if not math.isnan(sum(values)):  # all are finite, so only a missing one makes their sum so
+            return []
+        return [name for name, value in zip(self._names, values, strict=True) if math.isnan(value)]
+
+    def has_unseen(self, vector: NDArray[np.float64]) -> bool:
+        """Whether an encoded row (F,) has a category that the model never saw."""
+        return any(vector[position] == UNSEEN for position in self._categories)
+
+    def unseen(self, vector: NDArray[np.float64], cells: Sequence[Any]) -> dict[str, str]:
+        """Return the categories of a row that the model never saw, by feature."""
+        return {self._names[place]: cells[place] for place in self._categories if vector[place] == UNSEEN}
+
+    def values(self, cells: Sequence[Any]) -> dict[str, Any]:
+        """Return the values of `Row.cells` by feature name, None where missing."""
+        return {name: None if cell is UNSET else cell for name, cell in zip(self._names, cells, strict=True)}
+
+    def _row(self, request: Any) -> Row:
+        features = request.features
+        given = features is not None and features is not UNSET
+        asked = request.snapshot_date
+        cells = msgspec.structs.astuple(features) if given else None
+        return Row(request.user_id, None if asked is UNSET else asked, cells)
+
+    def _is_plausible(self, row: Row) -> bool:
+        """Whether a row keeps the rules that no type expresses: flags are 0 or 1, some feature is given."""
+        cells = row.cells
+        if cells is None:
+            return True
+        return all(is_flag(cells[place]) for place in self._flags) and cells.count(UNSET) < len(cells)
+
+    def _diagnosed(self, body: bytes) -> Row:
+        """Refuse a request with a reason, or take it after all."""
+        return self._checked(read_json(body))
+
+    def _checked(self, content: Any) -> Row:
+        check_request(content, self._specs)
+        try:
+            return self._row(msgspec.convert(content, self.request_type))
+        except msgspec.ValidationError as error:  # a rule that the diagnosis does not know
+            raise RefusedError(422, str(error)) from None
+
+    def _one_by_one(self, body: bytes, limit: int) -> list[Row | RefusedError]:
+        """Read a batch in which something is wrong: rows that are right are taken all the same."""
+        try:
+            parts = _PARTS.decode(body).instances
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            instances = _instances(read_json(body))
+            _require_few(len(instances), limit)
+            return [_or_refusal(self._checked, instance) for instance in instances]
+        _require_few(len(parts), limit)
+        bodies = [bytes(part) for part in parts]
+        if body.count(b":") != 1 + sum(part.count(b":") for part in bodies):
+            raise wrong_fields([FieldProblem(key="instances", message="is given more than once; give it once")])
+        return [_or_refusal(self.row, part) for part in bodies]
+
+
+class _Parts(msgspec.Struct, forbid_unknown_fields=True):
+    instances: list[msgspec.Raw]
+
+
+class _Who(msgspec.Struct):
+    user_id: UserIdField
+
+
+_WHO = msgspec.json.Decoder(_Who)
+_PARTS = msgspec.json.Decoder(_Parts)
+
+
+def _or_refusal(read: Callable[[Any], Row], part: Any) -> Row | RefusedError:
+    try:
+        return read(part)
+    except RefusedError as refusal:
+        refusal.user_id = _user_id(part)
+        return refusal
+
+
+def _user_id(part: Any) -> str | int | None:
+    """The user whom a refused row is about, if it says so."""
+    with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        known = _WHO.decode(part) if isinstance(part, bytes) else msgspec.convert(part, _Who)
+        return known.user_id
+    return None
+
+
+def _keys(row: Row, request: Any) -> int:
+    """Return how many colons the JSON of a request has, if none is in a category and no key is repeated."""
+    keys = 1 + (request.snapshot_date is not UNSET) + (request.features is not UNSET)
+    if row.cells is not None:
+        keys += len(row.cells) - row.cells.count(UNSET)
+    return keys + row.user_id.count(":") if isinstance(row.user_id, str) else keys
+
+
+def _require_few(count: int, limit: int) -> None:
+    if count > limit:
+        raise RefusedError(413, f"{count} rows are too many for one request: send at most {limit} (`max_batch_rows`)")
+
+
+def _instances(content: Any) -> list[Any]:
+    known = content if isinstance(content, dict) else {}
+    unknown = [name for name in known if name != "instances"]
+    if unknown or not isinstance(known.get("instances"), list):
+        key, message = (unknown[0][:64], "is not known") if unknown else ("instances", "must be a list of requests")
+        example = 'send {"instances": [{"user_id": "u000001"}, …]}'
+        raise wrong_fields([FieldProblem(key=key, message=f"{message}; {example}")])
+    found: list[Any] = known["instances"]
+    return found
