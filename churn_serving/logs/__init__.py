@@ -1,0 +1,1 @@
+"""What the service writes down: scored rows, requests, and its own words."""

@@ -1,0 +1,274 @@
+"""The prediction log: one JSON line for each row that was scored, to be compared later with what came of it."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from hashlib import blake2b
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import msgspec
+import numpy as np
+
+from churn_serving.logs.line_writer import LONG_SLICE, Lines, LineWriter
+from churn_serving.logs.rotated_file import RotatedFile, files_of_days
+from churn_serving.logs.timestamps import utc_day, utc_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+PREFIX = "served"
+"""What the names of the files begin with."""
+
+Source = Literal["id", "features"]
+"""Whether a row was looked up by its user id, or came with its features."""
+
+
+class Served(msgspec.Struct, frozen=True, kw_only=True):
+    """A row that was scored, as read.
+
+    Attributes:
+        id: The request's id; in a batch `<request id>/<position>`.
+        time: When it was scored, UTC, to the millisecond.
+        user_id: As the client wrote it.
+        model_version: Which model scored.
+        score: Probability of churn.
+        features: `features_digest` of the encoded vector.
+        as_of_date: Day of the features, if known.
+        source: Where the features came from.
+    """
+
+    id: str
+    time: datetime
+    user_id: str
+    model_version: str
+    score: float
+    features: str
+    as_of_date: date | None
+    source: Source
+
+
+@dataclass(frozen=True)
+class LogFile:
+    """What one file holds.
+
+    Attributes:
+        path: The file.
+        rows: Its rows, in the order in which they were scored.
+        broken: Numbers of the lines, from 1, that are not rows although they are complete: the file was damaged.
+        is_cut_off: Whether the last line has no end, and was skipped: its writer is at work, or was killed.
+    """
+
+    path: Path
+    rows: list[Served]
+    broken: list[int]
+    is_cut_off: bool
+
+
+class PredictionLog:
+    """Writes the log, from one event loop.
+
+    Args:
+        folder: Where the files go, `data/predictions/log`.
+        max_bytes: A file this large is followed by a new one.
+        queue: Rows that may wait to be written; more are dropped and counted.
+        interval: Seconds until a row is written; a process killed at once loses this much.
+        clock: Gives POSIX time, seconds.
+        host: Name of the machine or pod, for the file's name.
+    """
+
+    def __init__(  # noqa: PLR0913 - all but one by name, with defaults
+        self,
+        folder: Path,
+        *,
+        max_bytes: int = 64 * 2**20,
+        queue: int = 65_536,
+        interval: float = 0.25,
+        clock: Callable[[], float] = time.time,
+        host: str | None = None,
+    ) -> None:
+        self._clock = clock
+        sink = RotatedFile(folder, PREFIX, max_bytes=max_bytes, host=host)
+        self._writer = LineWriter("prediction log", _encoded, sink, limit=queue, interval=interval)
+        self._offer = self._writer.offer
+
+    @property
+    def written(self) -> int:
+        """Rows in the files."""
+        return self._writer.written
+
+    @property
+    def dropped(self) -> int:
+        """Rows that could not be logged."""
+        return self._writer.dropped
+
+    def record(  # noqa: PLR0913, PLR0917 - an object in between would cost more than the call
+        self,
+        row_id: str,
+        user_id: str,
+        version: str,
+        score: float,
+        vector: NDArray[np.float64],
+        as_of_date: date | None,
+        *,
+        by_id: bool,
+    ) -> None:
+        """Log one scored row. Never waits, never raises.
+
+        Args:
+            row_id: The request's id.
+            user_id: As the client wrote it.
+            version: The model's version.
+            score: Probability of churn.
+            vector: (F,) the encoded row; must not be changed afterwards.
+            as_of_date: Day of the features, if known.
+            by_id: Whether the features were looked up, and did not come with the request.
+        """
+        self._offer((self._clock(), row_id, user_id, version, score, vector, as_of_date, by_id))
+
+    def record_many(  # noqa: PLR0913, PLR0917 - as above
+        self,
+        request_id: str,
+        positions: Sequence[int],
+        user_ids: Sequence[str],
+        version: str,
+        scores: NDArray[np.float64],
+        matrix: NDArray[np.float64],
+        as_of_dates: Sequence[date | None],
+        by_id: Sequence[bool],
+    ) -> None:
+        """Log the n scored rows of a batch, as one entry of the queue. Never waits, never raises.
+
+        Nothing is copied, so nothing may be changed afterwards. If the lengths differ, the batch is dropped.
+
+        Args:
+            request_id: The request's id.
+            positions: (n,) place of each row in the request; rows that were refused leave gaps.
+            user_ids: (n,) as the client wrote them.
+            version: The model's version.
+            scores: (n,) probabilities of churn.
+            matrix: (n, F) encoded rows.
+            as_of_dates: (n,) day of each row's features, if known.
+            by_id: (n,) whether the features were looked up.
+        """
+        batch = _Batch(self._clock(), request_id, positions, user_ids, version, scores, matrix, as_of_dates, by_id)
+        self._offer(batch, len(user_ids))
+
+    def close(self, timeout: float = 5.0) -> bool:
+        """Write what waits, and stop; returns whether all was done within `timeout` seconds."""
+        return self._writer.close(timeout)
+
+
+def features_digest(vector: NDArray[np.float64]) -> str:
+    """Return 16 hexadecimal digits for an encoded vector (F,): BLAKE2b of its little-endian float64 bytes."""
+    return blake2b(np.ascontiguousarray(vector, _LITTLE_ENDIAN).data, digest_size=8).hexdigest()
+
+
+def read_log(folder: Path, first: date, last: date) -> Iterator[LogFile]:
+    """Read the rows scored on the UTC days from `first` to `last`, a file at a time, also while they are written.
+
+    Args:
+        folder: Where the files are; need not exist.
+        first: First day.
+        last: Last day.
+
+    Yields:
+        Each file, ordered by the time of its first row.
+
+    Raises:
+        OSError: A file cannot be read.
+    """
+    for path in files_of_days(folder, PREFIX, first, last):
+        yield _read_file(path)
+
+
+def _read_file(path: Path) -> LogFile:
+    *lines, rest = path.read_bytes().split(b"\n")
+    rows, broken = [], []
+    for number, line in enumerate(lines, start=1):
+        row = _decoded(line)
+        if row is None:
+            broken.append(number)
+        else:
+            rows.append(row)
+    return LogFile(path, rows, broken, is_cut_off=bool(rest))
+
+
+def _decoded(line: bytes) -> Served | None:
+    try:
+        return _decode(line)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+class _Line(msgspec.Struct, frozen=True):
+    """`Served` as written: its time is text already."""
+
+    id: str
+    time: str
+    user_id: str
+    model_version: str
+    score: float
+    features: str
+    as_of_date: date | None
+    source: Source
+
+
+_Row: TypeAlias = "tuple[float, str, str, str, float, NDArray[np.float64], date | None, bool]"
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """The arguments of `record_many`, and the time."""
+
+    time: float
+    request_id: str
+    positions: Sequence[int]
+    user_ids: Sequence[str]
+    version: str
+    scores: NDArray[np.float64]
+    matrix: NDArray[np.float64]
+    as_of_dates: Sequence[date | None]
+    by_id: Sequence[bool]
+
+    def rows(self) -> Iterator[_Row]:
+        """Give each row the form that `record` gives it."""
+        columns: tuple[Any, ...] = (
+            self.positions,
+            self.user_ids,
+            self.scores.tolist(),
+            self.matrix,
+            self.as_of_dates,
+            self.by_id,
+        )
+        if {len(column) for column in columns} != {len(self.user_ids)}:
+            raise ValueError(f"the columns of batch {self.request_id} differ in length")
+        for position, user_id, score, vector, day, by_id in zip(*columns, strict=True):
+            yield self.time, f"{self.request_id}/{position}", user_id, self.version, score, vector, day, by_id
+
+
+def _encoded(records: list[_Row | _Batch]) -> Iterator[Lines]:
+    """Encode slices of lines, each of one UTC day."""
+    rows = itertools.chain.from_iterable(
+        record.rows() if isinstance(record, _Batch) else (record,) for record in records
+    )
+    for _, rows_of_day in itertools.groupby(rows, key=lambda row: utc_day(row[0])):
+        while some := list(itertools.islice(rows_of_day, LONG_SLICE)):
+            yield Lines(_encode_lines([_line(row) for row in some]), len(some), some[0][0])
+
+
+def _line(row: _Row) -> _Line:
+    seconds, row_id, user_id, version, score, vector, day, by_id = row
+    source: Source = "id" if by_id else "features"
+    return _Line(row_id, utc_text(seconds), user_id, version, float(score), features_digest(vector), day, source)
+
+
+_LITTLE_ENDIAN = np.dtype("<f8")
+_encode_lines = msgspec.json.Encoder().encode_lines
+_decode = msgspec.json.Decoder(Served).decode
