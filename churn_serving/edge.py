@@ -52,12 +52,12 @@ _log = logging.getLogger(__name__)
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
 
-_HEADERS = (
-    (b"x-content-type-options", b"nosniff"),
-    (b"x-frame-options", b"DENY"),
-    (b"referrer-policy", b"no-referrer"),
-    (b"cache-control", b"no-store"),
-)
+_JSON_HEADERS = ((b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store"))
+"""For answers to programs; each header costs the server about a microsecond."""
+
+_HEADERS = (*_JSON_HEADERS, (b"x-frame-options", b"DENY"), (b"referrer-policy", b"no-referrer"))
+"""For answers that a browser may show."""
+
 _JSON = (b"content-type", b"application/json")
 _DATA_POLICY = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
 
@@ -86,7 +86,7 @@ class Exchange:
     async def answer(self, status: int, body: bytes, headers: Iterable[tuple[bytes, bytes]] = ()) -> None:
         """Answer with JSON, whole."""
         self.status, self.size = status, len(body)
-        head = [_JSON, (b"content-length", str(len(body)).encode()), *_HEADERS, _DATA_POLICY, *headers]
+        head = [_JSON, (b"content-length", str(len(body)).encode()), *_JSON_HEADERS, *headers]
         head.append((b"x-request-id", self.request_id.encode()))
         await self._send({"type": "http.response.start", "status": status, "headers": head})
         await self._send({"type": "http.response.body", "body": body, "more_body": False})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from array import array
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -44,7 +45,10 @@ class Encoder:
         self.features = features
         self.names = tuple(feature.name for feature in features)
         self._levels = tuple(
-            (position, {**{level: float(code) for code, level in enumerate(feature.categories)}, _NAN: _NAN})
+            (
+                position,
+                {**{level: float(code) for code, level in enumerate(feature.categories)}, _NAN: _NAN, None: _NAN},
+            )
             for position, feature in enumerate(features)
             if feature.kind == "category"
         )
@@ -70,6 +74,15 @@ class Encoder:
             code = levels.get(cells[position])
             cells[position] = _code_beyond(cells[position]) if code is None else code
         return np.frombuffer(array("d", cells))
+
+    def cell_rows(self, rows: list[list[Any]]) -> NDArray[np.float64]:
+        """Return the matrix (n, F) of n lists as `cells` takes them. The lists are used up."""
+        for position, levels in self._levels:
+            get = levels.get
+            for row in rows:
+                code = get(row[position])
+                row[position] = _code_beyond(row[position]) if code is None else code
+        return np.frombuffer(array("d", chain.from_iterable(rows))).reshape(len(rows), len(self.names))
 
     def columns(self, table: Columns) -> NDArray[np.float64]:
         """Return the matrix (n, F) of a table that has every feature as a column.

@@ -56,6 +56,9 @@ class LinearScorer(Scorer):
         self._missing = self._arrays["missing"][self._order]
         self._first_level = self._arrays["level_start"][self._order][self._categories] + 1
         self._levels = self._arrays["levels"]
+        self._level_terms: list[float] = self._levels.tolist()
+        self._first_levels: list[int] = self._first_level.tolist()
+        self._missing_categories: list[float] = self._missing[self._categories].tolist()
         self._intercept = self._arrays["intercept"][0]
         self.base = float(self._intercept + np.add.reduce(self._arrays["center"]))
 
@@ -70,8 +73,21 @@ class LinearScorer(Scorer):
 
     def log_odds_row(self, vector: NDArray[np.float64]) -> np.float64:
         """Return what `log_odds` returns for this row (F,), bit for bit."""
-        total: np.float64 = np.add.reduce(self._terms(vector)) + self._intercept
-        return total
+        terms = vector.take(self._order)
+        codes = terms[self._categories].tolist()
+        logs = terms[self._logs]
+        np.log1p(np.maximum(logs, LOG1P_FLOOR, out=logs), out=logs)
+        terms *= self._weight
+        terms += self._offset
+        terms[self._categories] = [
+            missing if code != code else self._level_terms[first + int(code)]  # noqa: PLR0124 - so is NaN told
+            for code, first, missing in zip(codes, self._first_levels, self._missing_categories, strict=True)
+        ]
+        total: np.float64 = np.add.reduce(terms)
+        if total != total:  # noqa: PLR0124 - a number is missing
+            total = np.add.reduce(np.where(np.isnan(terms), self._missing, terms))
+        log_odds: np.float64 = total + self._intercept
+        return log_odds
 
     def contributions(self, encoded: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return each feature's term less its mean in training, (n, F)."""

@@ -102,6 +102,8 @@ def document(common: Json, serving: Serving, *, has_keys: bool) -> Json:
     types = (request, Prediction, batch, RefusedRow, Problem)
     refs, components = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
     components["Features"]["minProperties"] = 1
+    for field in components["Features"]["properties"].values():
+        field.pop("default", None)  # a feature that is not given is missing; there is no value that says so
     one, answer, many, refused_row, problem = refs
     items = {"type": "array", "items": {"anyOf": [answer, refused_row]}}
     answers = {"type": "object", "required": ["predictions"], "properties": {"predictions": items}}

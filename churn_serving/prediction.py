@@ -1,29 +1,27 @@
-"""From rows to answers: one code for a single row and for a batch, by features and by id."""
+"""From rows to answers, by features and by id, one at a time and many at once."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from datetime import timedelta
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from churn_serving.intake.problems import RefusedError
 from churn_serving.reasons import explain
-from churn_serving.schemas import Prediction, RefusedRow
+from churn_serving.schemas import Prediction
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-    from datetime import datetime
+    from collections.abc import Callable, Sequence
+    from datetime import date, datetime, timedelta
 
     from numpy.typing import NDArray
 
     from churn_serving.intake.reader import Row
-    from churn_serving.online.snapshot import Binding
+    from churn_serving.online.snapshot import Binding, Snapshot
     from churn_serving.serving import Serving
     from churn_serving.serving_model import ServingModel
-    from churn_serving.wording import Value
 
 
 @dataclass(slots=True)
@@ -33,14 +31,31 @@ class Scored:
     Attributes:
         answer: As it is sent.
         vector: (F,) the encoded row; None if the user is not scored.
-        values: Gives the row by feature name, as people see it.
-        by_id: Whether the features came from the snapshot.
+        place: Row of the snapshot; -1 if the features came with the request.
     """
 
     answer: Prediction
     vector: NDArray[np.float64] | None
-    values: Callable[[], Mapping[str, Value]]
-    by_id: bool
+    place: int
+
+
+@dataclass(slots=True)
+class Block:
+    """Answers to many rows, and what they were made from. A scored row is one that has a score.
+
+    Attributes:
+        answers: One a row, in order; a row that could not be answered is its refusal.
+        scored: (m,) numbers of the scored rows.
+        matrix: (m, F) these, encoded.
+        risks: (m,) their scores.
+        places: (m,) their rows of the snapshot; -1 where the features came with the request.
+    """
+
+    answers: list[Prediction | RefusedError]
+    scored: list[int] = field(default_factory=list)
+    places: list[int] = field(default_factory=list)
+    matrix: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 0)))
+    risks: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
 
 
 class Predictor:
@@ -61,72 +76,65 @@ class Predictor:
         Raises:
             RefusedError: The user is unknown (404), there is no snapshot (503), or no finite score (422).
         """
-        scored = self._prepared(serving, model, row)
+        now = self._now()
+        if row.cells is not None:
+            answer = _answer(model, row, row.snapshot_date or now.date())
+            scored = Scored(answer, model.reader.vector(row.cells), -1)
+        else:
+            answer, place = self._known(serving, model, row, now)
+            vector = None if answer.not_scored else _binding(serving).vector(place)
+            scored = Scored(answer, vector, place)
         if scored.vector is not None:
             risk = model.scorer.score_row(scored.vector)
-            _require_finite(risk)
-            scored.answer.churn_risk = risk
-            scored.answer.risk_band = model.bands.of(risk)
+            if not math.isfinite(risk):
+                raise _no_finite_score()
+            answer.churn_risk, answer.risk_band = risk, model.bands.of(risk)
+            _remark(model, answer, scored.vector, lambda: _values(serving, model, row, scored.place))
         return scored
 
-    def many(
-        self, serving: Serving, model: ServingModel, rows: Sequence[Row | RefusedError]
-    ) -> list[Scored | RefusedError]:
+    def many(self, serving: Serving, model: ServingModel, rows: Sequence[Row | RefusedError]) -> Block:
         """Score many rows at once; each gets the same bits as alone. A row that cannot be scored is its refusal."""
-        results = [self._prepared_or_refusal(serving, model, row) for row in rows]
-        places = [
-            place for place, found in enumerate(results) if isinstance(found, Scored) and found.vector is not None
-        ]
-        if not places:
-            return results
-        risks = model.scorer.score(np.array([results[place].vector for place in places])).tolist()  # type: ignore[union-attr]
-        band_of = model.bands.of
-        for place, risk in zip(places, risks, strict=True):
-            if math.isfinite(risk):
-                answer = results[place].answer  # type: ignore[union-attr]
-                answer.churn_risk, answer.risk_band = risk, band_of(risk)
+        block = Block([])
+        now = self._now()
+        given: list[int] = []
+        known: list[int] = []
+        places: list[int] = []
+        today = now.date()
+        for number, row in enumerate(rows):
+            if isinstance(row, RefusedError):
+                block.answers.append(row)
+            elif row.cells is not None:
+                block.answers.append(_answer(model, row, row.snapshot_date or today))
+                given.append(number)
             else:
-                results[place] = _no_finite_score()
-        return results
+                answer, place = self._known_or_refusal(serving, model, row, now)
+                block.answers.append(answer)
+                if place >= 0:
+                    known.append(number)
+                    places.append(place)
+        block.scored, block.places = given + known, [-1] * len(given) + places
+        if block.scored:
+            cells = [rows[number].cells for number in given]  # type: ignore[union-attr]
+            parts = [model.reader.matrix(cells)] if given else []  # type: ignore[arg-type]
+            parts += [_binding(serving).matrix(places)] if known else []
+            block.matrix = parts[0] if len(parts) == 1 else np.concatenate(parts)
+            _score(serving, model, rows, block)
+        return block
 
-    def _prepared_or_refusal(
-        self, serving: Serving, model: ServingModel, row: Row | RefusedError
-    ) -> Scored | RefusedError:
-        if isinstance(row, RefusedError):
-            return row
+    def _known_or_refusal(
+        self, serving: Serving, model: ServingModel, row: Row, now: datetime
+    ) -> tuple[Prediction | RefusedError, int]:
         try:
-            return self._prepared(serving, model, row)
+            answer, place = self._known(serving, model, row, now)
         except RefusedError as refusal:
             refusal.user_id = row.user_id
-            return refusal
+            return refusal, -1
+        return answer, -1 if answer.not_scored else place
 
-    def _prepared(self, serving: Serving, model: ServingModel, row: Row) -> Scored:
-        """Everything of an answer but the score."""
-        if row.cells is None:
-            return self._by_id(serving, model, row)
-        vector = model.reader.vector(row.cells)
-        answer = Prediction(
-            user_id=row.user_id,
-            churn_risk=None,
-            risk_band=None,
-            model_version=model.manifest.version,
-            model_path=model.path,
-            as_of_date=row.snapshot_date or self._now().date(),
-            missing_features=model.reader.missing(vector),
-        )
-        if model.reader.has_unseen(vector):
-            answer.unseen_categories = model.reader.unseen(vector, row.cells)
-        return Scored(answer, vector, lambda: model.reader.values(row.cells), by_id=False)  # type: ignore[arg-type]
-
-    def _by_id(self, serving: Serving, model: ServingModel, row: Row) -> Scored:
-        snapshot, binding = serving.snapshot, serving.binding
-        if snapshot is None or binding is None:
-            raise RefusedError(
-                503,
-                "no features have been published yet: `churn score` publishes them; or send `features`",
-                headers={"Retry-After": "60"},
-            )
-        if row.snapshot_date not in {None, snapshot.as_of_date}:
+    def _known(self, serving: Serving, model: ServingModel, row: Row, now: datetime) -> tuple[Prediction, int]:
+        """The answer about a user of the snapshot, without the score, and his row there."""
+        snapshot = _snapshot(serving)
+        if row.snapshot_date is not None and row.snapshot_date != snapshot.as_of_date:
             raise RefusedError(
                 404, f"features as of {row.snapshot_date} are not served; the newest are as of {snapshot.as_of_date}"
             )
@@ -135,60 +143,131 @@ class Predictor:
             raise RefusedError(
                 404, f"this user is not known as of {snapshot.as_of_date}; send `features` to score somebody new"
             )
-        age = snapshot.age_seconds(self._now())
-        answer = Prediction(
-            user_id=row.user_id,
-            churn_risk=None,
-            risk_band=None,
-            model_version=model.manifest.version,
-            model_path=model.path,
-            as_of_date=snapshot.as_of_date,
-            missing_features=[],
-            features_age_seconds=int(age),
-        )
+        answer = _answer(model, row, snapshot.as_of_date)
+        age = snapshot.age_seconds(now)
+        answer.features_age_seconds = int(age)
         if age > self._max_age:
-            answer.warnings = [
-                f"the features are {age / 3600:.0f} hours old: the daily run has not published newer ones"
-            ]
-        vector = None
-        if snapshot.at_risk(place):
-            vector = binding.vector(place)
-            answer.missing_features = model.reader.missing(vector)
-            if model.reader.has_unseen(vector):
-                answer.unseen_categories = _unseen(binding, place)
-        else:
-            days = model.manifest.population.active_within_days
-            answer.not_scored = (
-                f"the user has not been active in the {days} days before {snapshot.as_of_date}, so has left already: "
-                "the model knows only users who were"
-            )
-        return Scored(answer, vector, lambda: binding.values(place), by_id=True)
+            hours = f"{age / 3600:.0f} hours"
+            answer.warnings = [f"the features are {hours} old: the daily run has not published newer ones"]
+        if not snapshot.at_risk(place):
+            answer.not_scored = _why_not(serving, model, place)
+        return answer, place
 
 
-def add_reasons(model: ServingModel, scored: Sequence[Scored]) -> None:
-    """Add reasons to answers."""
-    explained = [entry for entry in scored if entry.vector is not None]
-    if not explained:
+def add_reasons(serving: Serving, model: ServingModel, rows: Sequence[Row], scored: Sequence[Scored]) -> None:
+    """Add reasons to answers.
+
+    Args:
+        serving: What answers.
+        model: Its model.
+        rows: What was asked.
+        scored: As it was answered; those without a score stay as they are.
+    """
+    pairs = [(row, entry) for row, entry in zip(rows, scored, strict=True) if entry.vector is not None]
+    if not pairs:
         return
-    vectors = np.array([entry.vector for entry in explained])
-    reasons = explain(model.scorer, vectors, [entry.values() for entry in explained], model.typical)
-    for entry, found in zip(explained, reasons, strict=True):
+    vectors = np.array([entry.vector for _, entry in pairs])
+    values = [_values(serving, model, row, entry.place) for row, entry in pairs]
+    for (_, entry), found in zip(pairs, explain(model.scorer, vectors, values, model.typical), strict=True):
         entry.answer.reasons = found
 
 
-def refused_row(refusal: RefusedError) -> RefusedRow:
-    """Return a refusal as a row of a batch."""
-    return RefusedRow(user_id=refusal.user_id, error=refusal.problem)
+def add_block_reasons(serving: Serving, model: ServingModel, rows: Sequence[Any], block: Block) -> None:
+    """Add reasons to the scored rows of a block."""
+    if not block.scored:
+        return
+    pairs = zip(block.scored, block.places, strict=True)
+    values = [_values(serving, model, rows[number], place) for number, place in pairs]
+    for number, found in zip(block.scored, explain(model.scorer, block.matrix, values, model.typical), strict=True):
+        block.answers[number].reasons = found  # type: ignore[union-attr]
 
 
-def _unseen(binding: Binding, place: int) -> dict[str, str]:
-    values: Mapping[str, Any] = binding.values(place)
-    return {name: values[name] for name in binding.unseen(place)}
+def _answer(model: ServingModel, row: Row, day: date) -> Prediction:
+    """An answer as far as it needs no score."""
+    return Prediction(
+        user_id=row.user_id,
+        churn_risk=None,
+        risk_band=None,
+        model_version=model.version,
+        model_path=model.path,
+        as_of_date=day,
+        missing_features=(),
+    )
 
 
-def _require_finite(risk: float) -> None:
-    if not math.isfinite(risk):
-        raise _no_finite_score()
+def _score(serving: Serving, model: ServingModel, rows: Sequence[Any], block: Block) -> None:
+    """Put the scores of a block into its answers."""
+    block.risks = model.scorer.score(block.matrix)
+    band_of, answers = model.bands.of, block.answers
+    for number, risk in zip(block.scored, block.risks.tolist(), strict=True):
+        answers[number].churn_risk = risk  # type: ignore[union-attr]
+        answers[number].risk_band = band_of(risk)  # type: ignore[union-attr]
+    for found in model.reader.remarkable(block.matrix).tolist():
+        number, place = block.scored[found], block.places[found]
+        answer: Any = answers[number]
+        _remark(model, answer, block.matrix[found], lambda n=number, p=place: _values(serving, model, rows[n], p))  # type: ignore[misc]
+    if not np.isfinite(block.risks).all():
+        _refuse_endless(rows, block)
+
+
+def _refuse_endless(rows: Sequence[Any], block: Block) -> None:
+    """Take the rows without a finite score out of a block."""
+    is_finite = np.isfinite(block.risks)
+    for number in np.array(block.scored)[~is_finite].tolist():
+        refusal = _no_finite_score()
+        refusal.user_id = rows[number].user_id
+        block.answers[number] = refusal
+    block.scored = np.array(block.scored)[is_finite].tolist()
+    block.places = np.array(block.places)[is_finite].tolist()
+    block.matrix, block.risks = block.matrix[is_finite], block.risks[is_finite]
+
+
+def _remark(
+    model: ServingModel, answer: Prediction, vector: NDArray[np.float64], values: Callable[[], dict[str, Any]]
+) -> None:
+    """Say what is unusual about a row: values that are missing, categories that the model never saw."""
+    answer.missing_features = model.reader.missing(vector)
+    if model.reader.has_unseen(vector):
+        answer.unseen_categories = model.reader.unseen(vector, values())
+
+
+def _values(serving: Serving, model: ServingModel, row: Row, place: int) -> dict[str, Any]:
+    """A row by feature name, as people see it."""
+    return model.reader.values(row.cells) if row.cells is not None else _binding(serving).values(place)
+
+
+def values_of(serving: Serving, scored: Scored) -> dict[str, Any]:
+    """Return the snapshot's values of a known user by feature name, None where missing."""
+    return _binding(serving).values(scored.place)
+
+
+def _snapshot(serving: Serving) -> Snapshot:
+    if serving.snapshot is None or serving.binding is None:
+        problem = serving.snapshot_problem or "none have been published yet"
+        raise RefusedError(
+            503,
+            f"there are no features to look up: {problem}; `churn score` publishes them, or send `features`",
+            headers={"Retry-After": "60"},
+        )
+    return serving.snapshot
+
+
+def _binding(serving: Serving) -> Binding:
+    _snapshot(serving)
+    binding: Binding = serving.binding  # type: ignore[assignment]
+    return binding
+
+
+def _why_not(serving: Serving, model: ServingModel, place: int) -> str:
+    days = model.manifest.population.active_within_days
+    idle: Any = _binding(serving).values(place).get("days_since_last_activity")
+    day = _snapshot(serving).as_of_date
+    if idle is None or idle >= days:
+        return (
+            f"the user has not been active in the {days} days up to {day}, so has left already: the model knows only "
+            "users who were"
+        )
+    return f"no course or contract of the user runs long enough after {day}: to stop then would be no churn"
 
 
 def _no_finite_score() -> RefusedError:

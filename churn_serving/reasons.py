@@ -9,7 +9,7 @@ import numpy as np
 from churn_serving.wording import Reason, Value, reason
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -43,7 +43,7 @@ def strongest(contributions: NDArray[np.float64], count: int = REASONS) -> NDArr
 
 
 def explain(
-    scorer: Scorer, vectors: NDArray[np.float64], values: list[Mapping[str, Value]], typical: Mapping[str, Value]
+    scorer: Scorer, vectors: NDArray[np.float64], values: Sequence[Mapping[str, Value]], typical: Mapping[str, Value]
 ) -> list[list[Reason]]:
     """Say what moves each row's score most.
 

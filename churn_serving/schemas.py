@@ -40,7 +40,7 @@ class Prediction(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     model_version: str
     model_path: str
     as_of_date: date
-    missing_features: list[str]
+    missing_features: tuple[str, ...]
     features_age_seconds: int | None = None
     unseen_categories: dict[str, str] | None = None
     warnings: list[str] | None = None

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-from litestar.params import Dependency
+from litestar.di import NamedDependency
+from litestar.params import SkipValidation
 
 from churn_serving.intake.problems import RefusedError
 
@@ -51,7 +52,7 @@ class Service:
     now: Callable[[], datetime]
 
 
-Injected = Annotated[Service, Dependency(skip_validation=True)]
+Injected = NamedDependency[SkipValidation[Service]]
 """The service as routes ask for it: there is one, and it is no request data."""
 
 

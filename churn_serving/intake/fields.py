@@ -18,6 +18,9 @@ LARGEST = 1e15
 LONGEST_TEXT = 256
 """Characters of a user id or a category."""
 
+ABSENT = math.nan
+"""What a feature holds that was not given: this very object."""
+
 LARGEST_ID = 2**63 - 1
 """Of a user id that is a number."""
 
@@ -37,22 +40,20 @@ def _type_of(spec: FeatureSpec) -> Any:
     description = spec.meaning + (f" Unit: {spec.unit}." if spec.unit else "")
     if spec.kind == "category":
         known = f" Known to the model: {', '.join(spec.categories)}." if spec.categories else ""
-        return Annotated[str, Meta(max_length=LONGEST_TEXT, description=description + known)] | None | UnsetType
+        return Annotated[str, Meta(max_length=LONGEST_TEXT, description=description + known)] | None
     if spec.kind == "flag":
         only = {"enum": [0, 1]}
-        return (
-            Annotated[float, Meta(ge=0, le=1, description=description, extra_json_schema=only)]
-            | bool
-            | None
-            | UnsetType
-        )
-    return Annotated[float, Meta(ge=lower, le=upper, description=description)] | None | UnsetType
+        return Annotated[float, Meta(ge=0, le=1, description=description, extra_json_schema=only)] | bool | None
+    return Annotated[float, Meta(ge=lower, le=upper, description=description)] | None
 
 
 def features_type(features: tuple[FeatureSpec, ...]) -> type[msgspec.Struct]:
-    """Return the type of a row's features: one optional field each, in the schema's order, and no other."""
+    """Return the type of a row's features: one field each, in the schema's order, and no other.
+
+    A field that is not given is `ABSENT`, which no JSON can say; one that is null is None.
+    """
     fields = [
-        (f"f{position}", _type_of(spec), msgspec.field(default=UNSET, name=spec.name))
+        (f"f{position}", _type_of(spec), msgspec.field(default=ABSENT, name=spec.name))
         for position, spec in enumerate(features)
     ]
     return msgspec.defstruct("Features", fields, kw_only=True, forbid_unknown_fields=True, gc=False)
@@ -73,9 +74,9 @@ def batch_type(request: type[msgspec.Struct]) -> type[msgspec.Struct]:
     return msgspec.defstruct("BatchRequest", [("instances", list[request])], forbid_unknown_fields=True)  # type: ignore[valid-type]
 
 
-def is_flag(value: float | UnsetType | None) -> bool:
+def is_flag(value: float | None) -> bool:
     """Whether a number that passed its bounds is one that a flag may have."""
-    return value is None or value is UNSET or value in {0, 1}
+    return value is None or value is ABSENT or value in {0, 1}
 
 
 def number_problem(spec: FeatureSpec, value: object) -> str:

@@ -7,7 +7,7 @@ import select
 import stat
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, BinaryIO, TypeAlias
+from typing import TYPE_CHECKING, BinaryIO
 
 import msgspec
 
@@ -79,8 +79,7 @@ class AccessLog:
         self._slow_seconds = slow_seconds
         self._clock = clock
         self._place = 0.0
-        encode = _Encode(slow_seconds)
-        self._writer = LineWriter("access log", encode, StreamSink(stream), limit=queue, interval=interval)
+        self._writer = LineWriter("access log", StreamSink(stream), limit=queue, interval=interval)
         self._offer = self._writer.offer
 
     @property
@@ -116,7 +115,16 @@ class AccessLog:
         """
         self._place = place = (self._place + STEP) % 1.0
         if place < self._sample or status >= 500 or seconds >= self._slow_seconds:
-            self._offer((self._clock(), method, path, status, seconds, request_id, key_name, size))
+            now = self._clock()
+            level = "error" if status >= 500 else "warning" if seconds >= self._slow_seconds else "info"
+            milliseconds = round(seconds * 1000, 3)
+            line = Request(
+                utc_text(now), level, "request", method, path, status, milliseconds, request_id, key_name, size
+            )
+            try:
+                self._offer(now, _encode(line) + b"\n")
+            except Exception as error:  # noqa: BLE001 - an answer is worth more than its line
+                self._writer.refuse(error)
 
     def close(self, timeout: float = 5.0) -> bool:
         """Write what waits, and stop; returns whether all was done within `timeout` seconds."""
@@ -166,24 +174,7 @@ def standard_output() -> BinaryIO:
     return open(1, "wb", buffering=0, closefd=False)
 
 
-class _Encode:
-    def __init__(self, slow_seconds: float) -> None:
-        self._slow_seconds = slow_seconds
-        self._encode_lines = msgspec.json.Encoder().encode_lines
-
-    def __call__(self, records: list[_Record]) -> Iterator[Lines]:
-        yield Lines(self._encode_lines([self._line(record) for record in records]), len(records), records[0][0])
-
-    def _line(self, record: _Record) -> Request:
-        moment, method, path, status, seconds, request_id, key_name, size = record
-        level = "error" if status >= 500 else "warning" if seconds >= self._slow_seconds else "info"
-        milliseconds = round(seconds * 1000, 3)
-        return Request(
-            utc_text(moment), level, "request", method, path, status, milliseconds, request_id, key_name, size
-        )
-
-
-_Record: TypeAlias = "tuple[float, str, str, int, float, str, str | None, int]"
+_encode = msgspec.json.Encoder().encode
 
 
 def _pieces(content: bytes, longest: int) -> Iterator[bytes]:

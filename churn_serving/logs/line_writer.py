@@ -1,43 +1,34 @@
-"""Log lines off the request's path: a request only appends to a queue, a thread does all the rest.
+"""Log lines off the request's path: a request appends bytes to a queue, a thread writes them.
 
-Python runs one thread at a time, and a busy event loop leaves the writer few turns. The writer therefore works in
-slices and rests between them: short ones, so that no request waits long for its own turn, and longer ones the more
-lines wait, so that it keeps up with a service that is never idle.
+Lines come encoded. A thread that encodes would wait for the interpreter's lock, and hold it, in turn with a busy event
+loop: that costs a request more than encoding its own line does.
 """
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol
+
+from churn_serving.logs.timestamps import utc_day
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from _typeshed import ReadableBuffer
 
-SHORT_SLICE = 128
-"""Lines that are encoded and written at once while few wait: about 0.3 ms."""
-
-LONG_SLICE = 2048
-"""Most lines that an encoder puts into one piece: about 5 ms."""
-
-SLICES_WAITING = 8
-"""If more than so many short slices wait, a slice grows to one in so many of the lines that wait."""
-
-REST_SECONDS = 0.0005
-"""How long the thread rests after a slice, for requests to go on."""
-
-Record = TypeVar("Record")
+SLICE = 4096
+"""Most entries of the queue that are handed to the sink at once."""
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Lines:
-    """Whole lines, ready to be written.
+    """Whole lines of one UTC day, ready to be written.
 
     Attributes:
         content: The bytes, each line with its newline.
@@ -50,6 +41,9 @@ class Lines:
     time: float
 
 
+_Entry = tuple[float, bytes, int]
+
+
 class Sink(Protocol):
     """Where lines go. Used by one thread."""
 
@@ -60,14 +54,13 @@ class Sink(Protocol):
         """Let go of what is open."""
 
 
-class LineWriter(Generic[Record]):
+class LineWriter:
     """A bounded queue, and a daemon thread that empties it into a sink.
 
     What cannot be written is dropped, counted, reported once through `logging`, and the next slice is tried again.
 
     Args:
         name: What is written, for reports: `prediction log`.
-        encode: Turns records into slices of lines, lazily; runs in the thread.
         sink: Takes the lines.
         limit: Lines that may wait. The offer that reaches the limit is still taken as a whole.
         interval: Seconds between two looks into the queue.
@@ -76,18 +69,16 @@ class LineWriter(Generic[Record]):
     def __init__(
         self,
         name: str,
-        encode: Callable[[list[Record]], Iterable[Lines]],
         sink: Sink,
         *,
         limit: int = 65_536,
         interval: float = 0.25,
     ) -> None:
         self._name = name
-        self._encode = encode
         self._sink = sink
         self._limit = limit
         self._interval = interval
-        self._queue: deque[tuple[Record, int]] = deque()
+        self._queue: deque[_Entry] = deque()
         self._offered = self._taken = self._refused = self._lost = self._written = 0
         self._is_failing = False
         self._closing = threading.Event()
@@ -104,20 +95,25 @@ class LineWriter(Generic[Record]):
         """Lines that found the queue full or closed, or could not be encoded or written."""
         return self._refused + self._lost
 
-    def offer(self, record: Record, lines: int = 1) -> None:
-        """Queue a record; if the queue is full, count its lines as dropped. Never waits, never raises.
+    def offer(self, seconds: float, content: bytes, lines: int = 1) -> None:
+        """Queue lines; if the queue is full, count them as dropped. Never waits, never raises.
 
         Counts are exact if one thread offers, as an event loop does.
 
         Args:
-            record: Must not be changed afterwards.
-            lines: How many lines it will become.
+            seconds: Their POSIX time.
+            content: The lines, each with its newline.
+            lines: How many.
         """
         if self._offered - self._taken >= self._limit:
             self._refused += lines
         else:
             self._offered += lines
-            self._queue.append((record, lines))
+            self._queue.append((seconds, content, lines))
+
+    def refuse(self, error: Exception, lines: int = 1) -> None:
+        """Count lines that could not be encoded as dropped. Never raises."""
+        self._lose(lines, error)
 
     def close(self, timeout: float = 5.0) -> bool:
         """Write what waits, and stop. What is offered from now on is dropped.
@@ -139,37 +135,16 @@ class LineWriter(Generic[Record]):
         self._empty()
         try:
             self._sink.close()
-        except Exception as error:  # noqa: BLE001 - as in _hand_over
+        except Exception as error:  # noqa: BLE001 - as in _write
             self._report(error)
 
     def _empty(self) -> None:
-        while records := self._take():
-            self._hand_over(records)
-
-    def _take(self) -> list[tuple[Record, int]]:
-        """Take one slice off the queue; a record of many lines may make it longer."""
-        taken: list[tuple[Record, int]] = []
-        lines = 0
-        enough = max(SHORT_SLICE, (self._offered - self._taken) // SLICES_WAITING)
-        while self._queue and lines < enough:
-            taken.append(self._queue.popleft())
-            lines += taken[-1][1]
-        self._taken += lines
-        return taken
-
-    def _hand_over(self, records: list[tuple[Record, int]]) -> None:
-        waiting = offered = sum(lines for _, lines in records)
-        try:
-            for lines in self._encode([record for record, _ in records]):
-                waiting -= lines.count
-                self._write(lines)
-                self._closing.wait(REST_SECONDS)
-        except Exception as error:  # noqa: BLE001 - the thread must outlive whatever a record brings
-            if len(records) > 1 and waiting == offered:
-                for record in records:  # to lose only the one that cannot be encoded
-                    self._hand_over([record])
-            else:
-                self._lose(waiting, error)
+        while self._queue:
+            entries = [self._queue.popleft() for _ in range(min(len(self._queue), SLICE))]
+            self._taken += sum(lines for _, _, lines in entries)
+            for _, of_day in itertools.groupby(entries, key=lambda entry: utc_day(entry[0])):
+                times, contents, counts = zip(*of_day, strict=True)
+                self._write(Lines(b"".join(contents), sum(counts), times[0]))
 
     def _write(self, lines: Lines) -> None:
         try:

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import itertools
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from hashlib import blake2b
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 import numpy as np
 
-from churn_serving.logs.line_writer import LONG_SLICE, Lines, LineWriter
+from churn_serving.logs.line_writer import LineWriter
 from churn_serving.logs.rotated_file import RotatedFile, files_of_days
-from churn_serving.logs.timestamps import utc_day, utc_text
+from churn_serving.logs.timestamps import utc_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -95,7 +94,7 @@ class PredictionLog:
     ) -> None:
         self._clock = clock
         sink = RotatedFile(folder, PREFIX, max_bytes=max_bytes, host=host)
-        self._writer = LineWriter("prediction log", _encoded, sink, limit=queue, interval=interval)
+        self._writer = LineWriter("prediction log", sink, limit=queue, interval=interval)
         self._offer = self._writer.offer
 
     @property
@@ -130,7 +129,14 @@ class PredictionLog:
             as_of_date: Day of the features, if known.
             by_id: Whether the features were looked up, and did not come with the request.
         """
-        self._offer((self._clock(), row_id, user_id, version, score, vector, as_of_date, by_id))
+        try:
+            now = self._clock()
+            source: Source = "id" if by_id else "features"
+            digest = features_digest(vector)
+            line = _Line(row_id, utc_text(now), user_id, version, float(score), digest, as_of_date, source)
+            self._offer(now, _encode(line) + b"\n")
+        except Exception as error:  # noqa: BLE001 - an answer is worth more than its line
+            self._writer.refuse(error)
 
     def record_many(  # noqa: PLR0913, PLR0917 - as above
         self,
@@ -143,9 +149,7 @@ class PredictionLog:
         as_of_dates: Sequence[date | None],
         by_id: Sequence[bool],
     ) -> None:
-        """Log the n scored rows of a batch, as one entry of the queue. Never waits, never raises.
-
-        Nothing is copied, so nothing may be changed afterwards. If the lengths differ, the batch is dropped.
+        """Log the n scored rows of a batch. Never waits, never raises; if the lengths differ, the batch is dropped.
 
         Args:
             request_id: The request's id.
@@ -157,8 +161,26 @@ class PredictionLog:
             as_of_dates: (n,) day of each row's features, if known.
             by_id: (n,) whether the features were looked up.
         """
-        batch = _Batch(self._clock(), request_id, positions, user_ids, version, scores, matrix, as_of_dates, by_id)
-        self._offer(batch, len(user_ids))
+        try:
+            now = self._clock()
+            text = utc_text(now)
+            columns = zip(positions, user_ids, scores.tolist(), matrix, as_of_dates, by_id, strict=True)
+            lines = [
+                _Line(
+                    f"{request_id}/{position}",
+                    text,
+                    user_id,
+                    version,
+                    score,
+                    features_digest(vector),
+                    day,
+                    "id" if is_known else "features",
+                )
+                for position, user_id, score, vector, day, is_known in columns
+            ]
+            self._offer(now, _encode_lines(lines), len(lines))
+        except Exception as error:  # noqa: BLE001 - as above
+            self._writer.refuse(error, len(user_ids))
 
     def close(self, timeout: float = 5.0) -> bool:
         """Write what waits, and stop; returns whether all was done within `timeout` seconds."""
@@ -167,7 +189,9 @@ class PredictionLog:
 
 def features_digest(vector: NDArray[np.float64]) -> str:
     """Return 16 hexadecimal digits for an encoded vector (F,): BLAKE2b of its little-endian float64 bytes."""
-    return blake2b(np.ascontiguousarray(vector, _LITTLE_ENDIAN).data, digest_size=8).hexdigest()
+    if vector.dtype != _LITTLE_ENDIAN or not vector.flags.c_contiguous:
+        vector = np.ascontiguousarray(vector, _LITTLE_ENDIAN)
+    return blake2b(vector, digest_size=8).hexdigest()  # type: ignore[arg-type]  # an array is a buffer
 
 
 def read_log(folder: Path, first: date, last: date) -> Iterator[LogFile]:
@@ -220,55 +244,7 @@ class _Line(msgspec.Struct, frozen=True):
     source: Source
 
 
-_Row: TypeAlias = "tuple[float, str, str, str, float, NDArray[np.float64], date | None, bool]"
-
-
-@dataclass(frozen=True)
-class _Batch:
-    """The arguments of `record_many`, and the time."""
-
-    time: float
-    request_id: str
-    positions: Sequence[int]
-    user_ids: Sequence[str]
-    version: str
-    scores: NDArray[np.float64]
-    matrix: NDArray[np.float64]
-    as_of_dates: Sequence[date | None]
-    by_id: Sequence[bool]
-
-    def rows(self) -> Iterator[_Row]:
-        """Give each row the form that `record` gives it."""
-        columns: tuple[Any, ...] = (
-            self.positions,
-            self.user_ids,
-            self.scores.tolist(),
-            self.matrix,
-            self.as_of_dates,
-            self.by_id,
-        )
-        if {len(column) for column in columns} != {len(self.user_ids)}:
-            raise ValueError(f"the columns of batch {self.request_id} differ in length")
-        for position, user_id, score, vector, day, by_id in zip(*columns, strict=True):
-            yield self.time, f"{self.request_id}/{position}", user_id, self.version, score, vector, day, by_id
-
-
-def _encoded(records: list[_Row | _Batch]) -> Iterator[Lines]:
-    """Encode slices of lines, each of one UTC day."""
-    rows = itertools.chain.from_iterable(
-        record.rows() if isinstance(record, _Batch) else (record,) for record in records
-    )
-    for _, rows_of_day in itertools.groupby(rows, key=lambda row: utc_day(row[0])):
-        while some := list(itertools.islice(rows_of_day, LONG_SLICE)):
-            yield Lines(_encode_lines([_line(row) for row in some]), len(some), some[0][0])
-
-
-def _line(row: _Row) -> _Line:
-    seconds, row_id, user_id, version, score, vector, day, by_id = row
-    source: Source = "id" if by_id else "features"
-    return _Line(row_id, utc_text(seconds), user_id, version, float(score), features_digest(vector), day, source)
-
-
 _LITTLE_ENDIAN = np.dtype("<f8")
+_encode = msgspec.json.Encoder().encode
 _encode_lines = msgspec.json.Encoder().encode_lines
 _decode = msgspec.json.Decoder(Served).decode

@@ -12,48 +12,88 @@ if TYPE_CHECKING:
 
     from churn_serving.settings import ServingSettings
 
+SWEEPS = 4
+"""How often within the time limit late bodies are looked for: one is refused at most a quarter too late."""
+
+_LATE = "the body is late"
+
 
 class ClientGoneError(Exception):
     """The client went away before its request was whole."""
 
 
-async def read_body(headers: dict[bytes, bytes], receive: Receive, settings: ServingSettings) -> bytes:
-    """Return the body of a request.
+class BodyReader:
+    """Reads bodies, in one event loop.
+
+    One timer watches over all requests: a timer for each would cost more than reading a body.
 
     Args:
-        headers: Of the request, names in lower case.
-        receive: Gives its parts.
         settings: The largest size, the longest time.
-
-    Raises:
-        RefusedError: It is declared as something else than JSON (415), is too large (413), or did not come in time
-            (408).
-        ClientGoneError: It will never come.
     """
-    _check_type(headers.get(b"content-type"))
-    length = headers.get(b"content-length", b"")
-    if length.isdigit() and int(length) > settings.max_body_bytes:
-        raise _too_large(settings)
-    try:
-        async with asyncio.timeout(settings.request_timeout_seconds):
+
+    def __init__(self, settings: ServingSettings) -> None:
+        self._most = settings.max_body_bytes
+        self._seconds = settings.request_timeout_seconds
+        self._since: dict[asyncio.Task[Any], float] = {}
+        self._is_armed = False
+
+    async def read(self, headers: dict[bytes, bytes], receive: Receive) -> bytes:
+        """Return the body of a request. To be called within a task of its own.
+
+        Args:
+            headers: Of the request, names in lower case.
+            receive: Gives its parts.
+
+        Raises:
+            RefusedError: It is declared as something else than JSON (415), is too large (413), or did not come in
+                time (408).
+            ClientGoneError: It will never come.
+        """
+        _check_type(headers.get(b"content-type"))
+        length = headers.get(b"content-length", b"")
+        if length.isdigit() and int(length) > self._most:
+            raise self._too_large()
+        task: asyncio.Task[Any] = asyncio.current_task()  # type: ignore[assignment]
+        loop = asyncio.get_running_loop()
+        self._since[task] = loop.time()
+        if not self._is_armed:
+            self._arm(loop)
+        try:
             message = await receive()
-            body: bytes = _part(message)
+            body = _part(message)
+            return await self._rest(bytearray(body), receive) if message.get("more_body") else body
+        except asyncio.CancelledError as cancelled:
+            if cancelled.args != (_LATE,):
+                raise
+            task.uncancel()
+            raise RefusedError(408, f"the body did not come within {self._seconds:g} seconds") from None
+        finally:
+            del self._since[task]
+
+    async def _rest(self, body: bytearray, receive: Receive) -> bytes:
+        while True:
+            message = await receive()
+            body += _part(message)
+            if len(body) > self._most:
+                raise self._too_large()
             if not message.get("more_body"):
-                return body
-            return await _rest(bytearray(body), receive, settings)
-    except TimeoutError:
-        seconds = settings.request_timeout_seconds
-        raise RefusedError(408, f"the body did not come within {seconds:g} seconds") from None
+                return bytes(body)
 
+    def _arm(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._is_armed = True
+        loop.call_later(self._seconds / SWEEPS, self._sweep, loop)
 
-async def _rest(body: bytearray, receive: Receive, settings: ServingSettings) -> bytes:
-    while True:
-        message = await receive()
-        body += _part(message)
-        if len(body) > settings.max_body_bytes:
-            raise _too_large(settings)
-        if not message.get("more_body"):
-            return bytes(body)
+    def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._is_armed = False
+        latest = loop.time() - self._seconds
+        for task, since in self._since.items():
+            if since <= latest:
+                task.cancel(_LATE)
+        if self._since:
+            self._arm(loop)
+
+    def _too_large(self) -> RefusedError:
+        return RefusedError(413, f"the body is larger than {self._most:,} bytes (`max_body_bytes`): send fewer rows")
 
 
 def _part(message: Any) -> bytes:
@@ -69,9 +109,3 @@ def _check_type(given: bytes | None) -> None:
     kind = given.partition(b";")[0].strip().lower()
     if kind != b"application/json" and not (kind.startswith(b"application/") and kind.endswith(b"+json")):
         raise RefusedError(415, "the body must be JSON: send the header `Content-Type: application/json`")
-
-
-def _too_large(settings: ServingSettings) -> RefusedError:
-    return RefusedError(
-        413, f"the body is larger than {settings.max_body_bytes:,} bytes (`max_body_bytes`): send fewer rows"
-    )

@@ -12,18 +12,17 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
 import msgspec
-import numpy as np
 from litestar.handlers import ASGIRouteHandler, asgi
 from litestar.types import Receive, Scope, Send
 
 from churn_serving.intake.problems import RefusedError, wrong_fields
-from churn_serving.prediction import Scored, add_reasons, refused_row
-from churn_serving.routes.body import ClientGoneError, read_body
-from churn_serving.schemas import BatchPrediction, FieldProblem
+from churn_serving.prediction import Block, add_block_reasons, add_reasons
+from churn_serving.routes.body import BodyReader, ClientGoneError
+from churn_serving.schemas import BatchPrediction, FieldProblem, Prediction, RefusedRow
 from churn_serving.service import Service, require_model
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable
 
     from churn_serving.serving_model import ServingModel
 
@@ -63,15 +62,16 @@ class Scoring:
         serving = self._current.serving
         model = require_model(serving)
         is_explained = _is_explained(query)
-        scored = self._predictor.one(serving, model, model.reader.row(body))
+        row = model.reader.row(body)
+        scored = self._predictor.one(serving, model, row)
         answer, risk = scored.answer, scored.answer.churn_risk
         if risk is not None and scored.vector is not None:
             self._telemetry.prediction(risk)
             if self._log is not None:
-                user, day = str(answer.user_id), answer.as_of_date
-                self._log.record(request_id, user, model.version, risk, scored.vector, day, by_id=scored.by_id)
+                user, day, is_known = str(answer.user_id), answer.as_of_date, scored.place >= 0
+                self._log.record(request_id, user, model.version, risk, scored.vector, day, by_id=is_known)
             if is_explained:
-                add_reasons(model, [scored])
+                add_reasons(serving, model, [row], [scored])
         return _ENCODER.encode(answer)
 
     async def many(self, body: bytes, query: bytes, request_id: str) -> bytes:
@@ -84,51 +84,45 @@ class Scoring:
         model = require_model(serving)
         is_explained = _is_explained(query)
         rows = model.reader.rows(body, self._most_rows)
-        results: list[Scored | RefusedError] = []
+        answers: list[Prediction | RefusedRow] = []
         step = EXPLAINED_BLOCK if is_explained else BLOCK
         for start in range(0, len(rows), step):
             if start:
                 await asyncio.sleep(0)
-            block = self._predictor.many(serving, model, rows[start : start + step])
+            some = rows[start : start + step]
+            block = self._predictor.many(serving, model, some)
             if is_explained:
-                add_reasons(model, [found for found in block if isinstance(found, Scored)])
-            results += block
-        self._note(model, request_id, results)
-        answers = [found.answer if isinstance(found, Scored) else refused_row(found) for found in results]
+                add_block_reasons(serving, model, some, block)
+            self._note(model, request_id, start, block)
+            answers += [_refused_row(found) if isinstance(found, RefusedError) else found for found in block.answers]
         return _ENCODER.encode(BatchPrediction(predictions=answers))
 
-    def _note(self, model: ServingModel, request_id: str, results: Sequence[Scored | RefusedError]) -> None:
-        """Count the scored rows of a batch, and write them down."""
-        pairs = [
-            (n, found) for n, found in enumerate(results) if isinstance(found, Scored) and found.vector is not None
-        ]
-        if not pairs:
+    def _note(self, model: ServingModel, request_id: str, start: int, block: Block) -> None:
+        """Count the scored rows of a block, and write them down."""
+        if not block.scored:
             return
-        scored = [found for _, found in pairs]
-        risks = np.array([found.answer.churn_risk for found in scored], dtype=np.float64)
-        self._telemetry.predictions(risks)
+        self._telemetry.predictions(block.risks)
         if self._log is not None:
+            answers: list[Any] = [block.answers[number] for number in block.scored]
             self._log.record_many(
                 request_id,
-                [number for number, _ in pairs],
-                [str(found.answer.user_id) for found in scored],
+                [start + number for number in block.scored],
+                [str(answer.user_id) for answer in answers],
                 model.version,
-                risks,
-                np.array([found.vector for found in scored]),
-                [found.answer.as_of_date for found in scored],
-                [found.by_id for found in scored],
+                block.risks,
+                block.matrix,
+                [answer.as_of_date for answer in answers],
+                [place >= 0 for place in block.places],
             )
 
 
 def prediction_routes(service: Service) -> list[ASGIRouteHandler]:
     """Return the routes that score."""
-    scoring = Scoring(service)
-    return [_route("/predict", scoring.one, service), _route("/predict/batch", scoring.many, service)]
+    scoring, bodies = Scoring(service), BodyReader(service.settings.serving)
+    return [_route("/predict", scoring.one, bodies), _route("/predict/batch", scoring.many, bodies)]
 
 
-def _route(path: str, answer: Callable[[bytes, bytes, str], Awaitable[bytes]], service: Service) -> ASGIRouteHandler:
-    settings = service.settings.serving
-
+def _route(path: str, answer: Callable[[bytes, bytes, str], Awaitable[bytes]], bodies: BodyReader) -> ASGIRouteHandler:
     @asgi(path, copy_scope=False)
     async def enter(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001 - Litestar looks for the name
         """Read the body, answer it."""
@@ -137,10 +131,14 @@ def _route(path: str, answer: Callable[[bytes, bytes, str], Awaitable[bytes]], s
         state: Any = scope["state"]
         exchange = state["exchange"]
         with contextlib.suppress(ClientGoneError):
-            body = await read_body(state["headers"], receive, settings)
+            body = await bodies.read(state["headers"], receive)
             await exchange.answer(200, await answer(body, scope["query_string"], exchange.request_id))
 
     return enter
+
+
+def _refused_row(refusal: RefusedError) -> RefusedRow:
+    return RefusedRow(user_id=refusal.user_id, error=refusal.problem)
 
 
 def _is_explained(query: bytes) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 from litestar import Response, get
+from litestar.params import FromPath
 
 from churn_serving.intake.problems import RefusedError
 from churn_serving.openapi import refusals
@@ -51,7 +52,7 @@ def reports(service: Injected) -> list[str]:
     media_type="text/html",
     sync_to_thread=True,
 )
-def report(service: Injected, name: str) -> Response[bytes]:
+def report(service: Injected, name: FromPath[str]) -> Response[bytes]:
     """A page: a model card, or a drift report."""
     path = Published(service.settings.paths).reports / name
     if not _PAGE.fullmatch(name) or not path.is_file():

@@ -10,7 +10,7 @@ from churn_serving.intake.fields import user_id_problem
 from churn_serving.intake.problems import RefusedError, wrong_fields
 from churn_serving.intake.reader import Row
 from churn_serving.openapi import refusals
-from churn_serving.prediction import add_reasons
+from churn_serving.prediction import add_reasons, values_of
 from churn_serving.schemas import FieldProblem, UserDetails
 from churn_serving.service import Injected, require_model
 
@@ -29,14 +29,15 @@ def user(request: Request, service: Injected) -> UserDetails:  # type: ignore[ty
     user_id = _user_id(request)
     serving = service.current.serving
     model = require_model(serving)
-    scored = service.predictor.one(serving, model, Row(user_id, None, None))
-    add_reasons(model, [scored])
+    row = Row(user_id, None)
+    scored = service.predictor.one(serving, model, row)
+    add_reasons(serving, model, [row], [scored])
     history = service.history.of(user_id)
     newest = history[-1] if history and history[-1].as_of_date == scored.answer.as_of_date else None
     return UserDetails(
         prediction=scored.answer,
         at_risk=scored.vector is not None,
-        features=dict(scored.values()),
+        features=values_of(serving, scored),
         risk_rank=newest.risk_rank if newest else None,
         of=newest.of if newest else None,
         history=history,
