@@ -4,7 +4,7 @@ BIN := .venv/bin
 export DAGSTER_HOME ?= $(CURDIR)/.dagster
 export DO_NOT_TRACK := 1
 
-.PHONY: all test setup lint format data features train promote batch drift ui bench lock
+.PHONY: all test setup lint format data features train promote batch drift ui api bench lock
 .DEFAULT_GOAL := all
 
 all: setup
@@ -32,6 +32,9 @@ drift: setup
 
 ui: setup
 	env --default-signal=INT,TERM $(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1 -p 3000
+
+api: setup
+	$(BIN)/churn serve
 
 bench: .venv/tested
 	$(BIN)/python -m benchmarks

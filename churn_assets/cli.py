@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from datetime import date, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
@@ -23,6 +25,8 @@ app = typer.Typer(
 )
 models = typer.Typer(help="The registry: every model that was trained, and which one serves.", no_args_is_help=True)
 app.add_typer(models, name="models")
+keys = typer.Typer(help="API keys of the scoring service.", no_args_is_help=True)
+app.add_typer(keys, name="keys")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Day = Annotated[datetime | None, typer.Option("--date", formats=["%Y-%m-%d"], help="Which day (UTC); else yesterday.")]
@@ -134,6 +138,29 @@ def status(as_json: AsJson = False) -> None:
         raise typer.Exit(NEEDS_A_PERSON)
 
 
+@app.command(add_help_option=False, context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
+def serve(context: typer.Context) -> None:
+    """The scoring service over HTTP; `churn serve --help` has its options."""
+    # In the place of this process: signals reach the service, and nothing of the pipeline stays in memory.
+    os.execv(sys.executable, [sys.executable, "-m", "churn_serving", *context.args])  # noqa: S606 - that is the point
+
+
+@keys.command("new")
+def keys_new(
+    name: Annotated[str, typer.Argument(help="Who will use it; appears in logs.")],
+    file: Annotated[Path, typer.Option(help="The key file, `serving.api_keys_file`; made if need be.")],
+    scope: Annotated[list[str] | None, typer.Option(help="predict, read or admin; may be given twice.")] = None,
+    expires: Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Last day (UTC).")] = None,
+) -> None:
+    """Make a key, add its digest to the file, and print the key: it is stored nowhere."""
+    from churn_serving.key_file import add, generate
+
+    key, entry = generate(name, scope or ["predict"], expires.date() if expires else None)
+    add(file, entry)
+    _say(f"added `{name}` ({', '.join(entry.scopes)}) to {file}; the key, which is shown only now:")
+    typer.echo(key)
+
+
 @models.command("list")
 def models_list(as_json: AsJson = False) -> None:
     """Every version, newest first, with its metrics; `*` marks the one that serves."""
@@ -162,10 +189,11 @@ def main() -> NoReturn:
     """Run the command; a known error is one line and exit code 1."""
     from churn_assets.ingest.source import SourceError
     from churn_assets.layout import MissingTableError
+    from churn_serving.key_file import KeyFileError
 
     try:
         app(standalone_mode=True)
-    except (SettingsError, SourceError, MissingTableError, ArtifactError) as error:
+    except (SettingsError, SourceError, MissingTableError, ArtifactError, KeyFileError) as error:
         _fail(str(error))
     except RuntimeError as error:
         if type(error).__name__ != "RunFailedError":

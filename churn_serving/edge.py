@@ -154,7 +154,7 @@ class Edge:
 
     async def _pass(self, scope: Scope, receive: Receive, exchange: Exchange, headers: dict[bytes, bytes]) -> None:
         path = scope["path"]
-        refusal = self._refusal(path, headers, exchange)
+        refusal = self._refusal(scope, headers, exchange)
         if refusal is not None:
             await _refuse(exchange, refusal)
             return
@@ -178,16 +178,22 @@ class Edge:
         given = headers.get(b"x-request-id")
         return given.decode() if given and _REQUEST_ID.fullmatch(given) else self._new_id()
 
-    def _refusal(self, path: str, headers: dict[bytes, bytes], exchange: Exchange) -> RefusedError | None:
+    def _refusal(self, scope: Any, headers: dict[bytes, bytes], exchange: Exchange) -> RefusedError | None:
         """Why a request goes no further, if it does not."""
+        path = scope["path"]
         if path in ALWAYS_ANSWERED:
             return None
         if self._running > self._max_concurrency:
             return RefusedError(503, "the service is busy; try again", headers={"Retry-After": RETRY_AFTER})
-        if self._keys is None:
-            return None
-        needed: KeyScope = "predict" if path.split("/", 2)[1] in PREDICTING else "read"
-        found = self._keys.check(headers.get(b"authorization"), headers.get(b"x-api-key"), needed)
+        return None if self._keys is None else self._locked_out(self._keys, scope, headers, exchange)
+
+    def _locked_out(
+        self, keys: Keys, scope: Any, headers: dict[bytes, bytes], exchange: Exchange
+    ) -> RefusedError | None:
+        """Why the caller's API key does not do, if it does not."""
+        needed: KeyScope = "predict" if scope["path"].split("/", 2)[1] in PREDICTING else "read"
+        given = b", ".join(value for name, value in scope["headers"] if name == b"authorization")  # as RFC 9110 has it
+        found = keys.check(given or None, headers.get(b"x-api-key"), needed)
         if isinstance(found, Denied):
             return RefusedError(found.status, found.detail, headers={"WWW-Authenticate": found.challenge})
         exchange.key_name = found.name

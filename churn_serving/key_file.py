@@ -6,7 +6,7 @@ It is a YAML list:
     - {name: ops, scopes: [admin], sha256: <64 hexadecimal digits>, expires: 2027-01-31}
 
 A key is a random token of 256 bits. A plain SHA-256 of it is enough, without salt or a slow hash: those protect what
-people can guess, and nobody guesses 256 bits. NIST SP 800-63B, section 5.1.2.2, draws the line at 112 bits.
+people can guess, and nobody guesses 256 bits.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
 import yaml
+
+from churn_serving import atomic
 
 Scope = Literal["predict", "read", "admin"]
 """What a key may do: score, look at the model and reports, or both and all the rest."""
@@ -123,6 +125,21 @@ def generate(name: str, scopes: Iterable[str], expires: date | None = None) -> t
     key = KEY_PREFIX + secrets.token_urlsafe(32)
     where = "the new key"
     return key, KeyEntry(_name(name, where), _scopes(list(scopes), where), digest(key.encode()).hex(), expires)
+
+
+def add(path: Path, entry: KeyEntry) -> None:
+    """Add an entry to a key file, which is made if need be, for its owner's eyes only.
+
+    Raises:
+        KeyFileError: The file as it is, or as it would be, is refused; then it is as before.
+        OSError: It cannot be written; then it is as before.
+    """
+    before = path.read_text(encoding="utf-8") if path.exists() else ""
+    after = before + ("" if not before or before.endswith("\n") else "\n") + entry.line()
+    KeyRing.parse(after.encode(), str(path))
+    with atomic.writing(path) as part:
+        part.touch(mode=0o600)
+        part.write_text(after, encoding="utf-8")
 
 
 def digest(key: bytes) -> bytes:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 BACKLOG = 2048
 
 GC_THRESHOLDS = (10_000, 20, 50)
-"""Collections are rarer than Python's default: a batch of a thousand rows makes some thousand objects, and no cycles."""
+"""Collections are rarer than by default: a batch makes thousands of objects, and no cycles."""
 
 _log = logging.getLogger(__name__)
 

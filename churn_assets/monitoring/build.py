@@ -15,8 +15,10 @@ import pyarrow.parquet as pq
 from churn_assets.monitoring.drift import DriftReport, drift_report
 from churn_assets.monitoring.reference import KEYS, Reference, make_reference
 from churn_assets.monitoring.score_proxy import score_proxy
+from churn_assets.monitoring.served import served_predictions, served_summary
 from churn_serving.atomic import write_json, write_text
 from churn_serving.errors import MissingFileError
+from churn_serving.published import Published
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -102,8 +104,9 @@ def compare_day(workspace: Workspace, model: LoadedModel, day: date) -> Compared
 
 
 def proxy_of(workspace: Workspace, day: date, scores: NDArray[np.float64], model: LoadedModel) -> dict[str, Any]:
-    """Summarise a day's scores; the newest day's summary is `score_proxy_latest.json`."""
+    """Summarise a day's scores, and what the service has scored that day; the newest is `score_proxy_latest.json`."""
     content = score_proxy(scores, model.manifest.threshold, day, model.version)
+    content["served"] = served_summary(served_predictions(Published(workspace.settings.paths).prediction_log, day))
     write_json(workspace.layout.score_proxy_file(day), content)
     if _is_newest(workspace.layout.latest_score_proxy, day):
         write_json(workspace.layout.latest_score_proxy, content)
