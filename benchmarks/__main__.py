@@ -7,7 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-NAMES = ("first_run", "features", "oulad")
+NAMES = ("first_run", "features", "serving", "oulad")
+HAS_QUICK = ("features", "serving")
 
 
 def main() -> int:
@@ -26,7 +27,7 @@ def main() -> int:
 def _run(name: str, *, quick: bool) -> bool:
     print(f"\n== {name}", flush=True)
     script = Path(__file__).parent / f"{name}.py"
-    arguments = ["--quick"] if quick and name == "features" else []
+    arguments = ["--quick"] if quick and name in HAS_QUICK else []
     return subprocess.run([sys.executable, str(script), *arguments], check=False).returncode != 0
 
 

@@ -56,17 +56,25 @@ class Line:
         value: The number.
         unit: Of the number.
         limit: It must be no larger than this; None if it is only told.
+        least: It must be no smaller than this; None if that does not matter.
     """
 
     name: str
     value: float
     unit: str
     limit: float | None = None
+    least: float | None = None
 
     @property
     def holds(self) -> bool:
-        """Whether the value is within its limit."""
-        return self.limit is None or self.value <= self.limit
+        """Whether the value is within its limits."""
+        return (self.limit is None or self.value <= self.limit) and (self.least is None or self.value >= self.least)
+
+    def bounds(self) -> str:
+        """Return the limits in words, empty if there are none."""
+        if self.limit is None and self.least is None:
+            return ""
+        return f"{self.limit:g} {self.unit}" if self.limit is not None else f"≥ {self.least:g} {self.unit}"
 
 
 def measure(name: str, work: Work, *arguments: Any) -> Cost:
@@ -130,8 +138,8 @@ def _print_lines(lines: Sequence[Line]) -> None:
     width = max(len(line.name) for line in lines)
     print(f"\n{'measure':<{width}} {'value':>12} {'limit':>12}")
     for line in lines:
-        limit = f"{line.limit:g} {line.unit}" if line.limit is not None else ""
-        verdict = "" if line.limit is None else "  holds" if line.holds else "  BROKEN"
+        limit = line.bounds()
+        verdict = "" if not limit else "  holds" if line.holds else "  BROKEN"
         print(f"{line.name:<{width}} {f'{line.value:.2f} {line.unit}':>12} {limit:>12}{verdict}")
 
 

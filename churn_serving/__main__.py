@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -23,6 +24,8 @@ VARIABLES = {
 def main(arguments: list[str] | None = None) -> int:
     """Serve until told to stop; a known error is one line and exit code 1."""
     options = _parser().parse_args(arguments)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is a service to be told
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     for name, variable in VARIABLES.items():
         value = getattr(options, name)
         if value is not None:
@@ -31,11 +34,11 @@ def main(arguments: list[str] | None = None) -> int:
         settings = read_settings(ServiceSettings)
         from churn_serving.key_file import KeyFileError
         from churn_serving.security import OpenListenError
-        from churn_serving.server import serve
+        from churn_serving.server import ListenError, serve
 
         try:
             return serve(settings)
-        except (KeyFileError, OpenListenError) as error:
+        except (KeyFileError, ListenError, OpenListenError) as error:
             return _fail(str(error))
     except SettingsError as error:
         return _fail(str(error))

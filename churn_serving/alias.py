@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import time
 from dataclasses import dataclass
 from datetime import datetime
@@ -40,14 +41,20 @@ class Alias:
         self._known: tuple[tuple[int, int, int], str] | None = None
 
     def digest(self) -> str:
-        """Return the SHA-256 of the alias's bytes, empty if there is no alias; unread while it is unchanged."""
+        """Return the SHA-256 of the alias's bytes, empty if there is no alias; unread while it is unchanged.
+
+        It is opened each time: only that makes a network file system ask its server for the file as it is now.
+
+        Raises:
+            OSError: It cannot be read.
+        """
         try:
-            before = self._stamp()
-            if self._known and self._known[0] == before:
-                return self._known[1]
             with self.path.open("rb") as file:
+                before = _stamp(file.fileno())
+                if self._known and self._known[0] == before:
+                    return self._known[1]
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
-            is_settled = self._stamp() == before and time.time() - before[1] / 1e9 > SETTLED_SECONDS
+                is_settled = _stamp(file.fileno()) == before and time.time() - before[1] / 1e9 > SETTLED_SECONDS
         except FileNotFoundError:
             return ""
         self._known = (before, digest) if is_settled else None
@@ -61,6 +68,7 @@ class Alias:
         """
         write_bytes(self.path, content)
 
-    def _stamp(self) -> tuple[int, int, int]:
-        stat = self.path.stat()
-        return stat.st_size, stat.st_mtime_ns, stat.st_ino
+
+def _stamp(descriptor: int) -> tuple[int, int, int]:
+    stat = os.fstat(descriptor)
+    return stat.st_size, stat.st_mtime_ns, stat.st_ino

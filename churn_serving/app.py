@@ -8,14 +8,15 @@ import logging
 import os
 import signal
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from litestar import Litestar
+from litestar import Litestar, MediaType, Request, Response
 from litestar.di import Provide
 from litestar.exceptions import HTTPException
 from litestar.status_codes import HTTP_500_INTERNAL_SERVER_ERROR
 
 from churn_serving.edge import Edge
+from churn_serving.intake.problems import RefusedError
 from churn_serving.logs.access_log import AccessLog, standard_output
 from churn_serving.logs.prediction_log import PredictionLog
 from churn_serving.model_watch import ModelWatch
@@ -31,12 +32,13 @@ from churn_serving.routes.models import model, models
 from churn_serving.routes.predict import prediction_routes
 from churn_serving.routes.reports import drift, report, reports
 from churn_serving.routes.users import user
+from churn_serving.schemas import Problem
 from churn_serving.security import Keys
 from churn_serving.service import Service
 from churn_serving.serving import Current, clock
 from churn_serving.settings import ServiceSettings, read_settings
 from churn_serving.state_metrics import StateMetrics
-from churn_serving.telemetry import Telemetry
+from churn_serving.telemetry import MULTIPROCESS, Telemetry
 from churn_serving.watcher import Followed, Watcher
 from churn_serving.worker_states import WorkerStates
 
@@ -89,15 +91,31 @@ def create_app(settings: ServiceSettings | None = None) -> Litestar:
         route_handlers=[index, live, ready, health, metrics, *scoring, user, model, models, drift, reports, report],
         dependencies={"service": Provide(lambda: service, sync_to_thread=False)},
         lifespan=[_lifespan(service, watcher, access_log)],
-        openapi_config=openapi_config(current, has_keys=keys is not None),
+        openapi_config=openapi_config(current, has_keys=keys is not None, most_rows=serving.max_batch_rows),
+        exception_handlers={HTTPException: _refuse},
         after_exception=[_report_fault],
         logging_config=None,
         debug=False,
     )
     direct = {path: route.fn for route in scoring for path in route.paths}
-    app.asgi_handler = Edge(app.asgi_handler, direct, telemetry, access_log, keys, serving.max_concurrency)
+    app.asgi_handler = Edge(
+        app.asgi_handler, direct, _templates(app), telemetry, access_log, keys, serving.max_concurrency
+    )
     app.state.watcher = watcher
     return app
+
+
+def _templates(app: Litestar) -> dict[str, str]:
+    """The routes' paths as the edge looks for them."""
+    paths = [route.path for route in app.routes]
+    return {path.partition("{")[0].lstrip("/") if "{" in path else path: path for path in paths}
+
+
+def _refuse(_: Request[Any, Any, Any], error: HTTPException) -> Response[Problem]:
+    """Every error is JSON, also where the route's answer is a page."""
+    extra = error.problem.extra if isinstance(error, RefusedError) else []
+    problem = Problem(status_code=error.status_code, detail=error.detail, extra=extra)
+    return Response(problem, status_code=error.status_code, headers=error.headers, media_type=MediaType.JSON)
 
 
 async def _report_fault(error: Exception, scope: Scope) -> None:
@@ -107,6 +125,17 @@ async def _report_fault(error: Exception, scope: Scope) -> None:
         _log.error("request %s failed", exchange.request_id if exchange else "unknown", exc_info=error)
 
 
+async def _follow_parent() -> None:
+    """End a worker whose supervisor is gone: nobody would end it otherwise, and it would keep the port."""
+    parent = os.getppid()
+    while os.environ.get(MULTIPROCESS) and parent != 1:
+        await asyncio.sleep(1.0)
+        if os.getppid() != parent:
+            _log.error("the supervisor is gone: stopping")
+            os.kill(os.getpid(), signal.SIGTERM)
+            return
+
+
 def _lifespan(
     service: Service, watcher: Watcher, access_log: AccessLog
 ) -> Callable[[Litestar], contextlib.AbstractAsyncContextManager[None]]:
@@ -114,15 +143,15 @@ def _lifespan(
     async def running(_: Litestar) -> AsyncIterator[None]:
         """Look once before the first request, then go on looking; at the end write down what waits."""
         await asyncio.to_thread(watcher.look)
-        task = asyncio.create_task(watcher.run())
+        tasks = [asyncio.create_task(watcher.run()), asyncio.create_task(_follow_parent())]
         with contextlib.suppress(ValueError, RuntimeError, NotImplementedError):  # not the main thread, as in tests
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, watcher.look_now)
         try:
             yield
         finally:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
             if service.prediction_log is not None:
                 await asyncio.to_thread(service.prediction_log.close)
             await asyncio.to_thread(access_log.close)

@@ -112,6 +112,7 @@ class Edge:
         direct: Routes that are entered from here, by path: those that score. What lies between (Litestar's search for
             the route, its two layers that catch exceptions) takes as long as a logistic regression.
         telemetry: Counts requests.
+        templates: The routes' paths, by path; those with a parameter by their first part and a slash.
         access_log: Writes them down.
         keys: API keys; None to ask for none.
         max_concurrency: Requests at a time.
@@ -121,6 +122,7 @@ class Edge:
         self,
         app: ASGIApp,
         direct: Mapping[str, ASGIApp],
+        templates: Mapping[str, str],
         telemetry: Telemetry,
         access_log: AccessLog,
         keys: Keys | None,
@@ -128,6 +130,7 @@ class Edge:
     ) -> None:
         self._app = app
         self._direct = direct
+        self._templates = templates
         self._telemetry = telemetry
         self._access_log = access_log
         self._keys = keys
@@ -156,6 +159,7 @@ class Edge:
         path = scope["path"]
         refusal = self._refusal(scope, headers, exchange)
         if refusal is not None:
+            scope["path_template"] = self._templates.get(path) or self._templates.get(_first_part(path) + "/", "")
             await _refuse(exchange, refusal)
             return
         direct = self._direct.get(path)
@@ -191,7 +195,7 @@ class Edge:
         self, keys: Keys, scope: Any, headers: dict[bytes, bytes], exchange: Exchange
     ) -> RefusedError | None:
         """Why the caller's API key does not do, if it does not."""
-        needed: KeyScope = "predict" if scope["path"].split("/", 2)[1] in PREDICTING else "read"
+        needed: KeyScope = "predict" if _first_part(scope["path"]) in PREDICTING else "read"
         given = b", ".join(value for name, value in scope["headers"] if name == b"authorization")  # as RFC 9110 has it
         found = keys.check(given or None, headers.get(b"x-api-key"), needed)
         if isinstance(found, Denied):
@@ -206,6 +210,11 @@ class Edge:
         self._access_log.record(
             scope["method"], path, status, seconds, exchange.request_id, exchange.key_name, exchange.size
         )
+
+
+def _first_part(path: str) -> str:
+    """The first part of a path, as Litestar finds it: repeated slashes count as one."""
+    return next((part for part in path.split("/") if part), "")
 
 
 async def _refuse(exchange: Exchange, refusal: RefusedError) -> None:

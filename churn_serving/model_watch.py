@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from churn_serving.registry import Registry
     from churn_serving.serving_model import ServingModel
 
+UNREAD = "unread"
+"""In the place of a digest while the alias cannot even be read."""
+
 LONGEST_WAIT = 60.0
 """Seconds between two tries at the same refused model."""
 
@@ -56,7 +59,7 @@ class ModelWatch:
         Returns:
             Whether another model serves since.
         """
-        digest = ""
+        digest = UNREAD
         try:
             digest = self._registry.alias.digest()
             if self.current and digest == self.current.artifact_sha256:
@@ -64,7 +67,7 @@ class ModelWatch:
                 return False
             if digest == self._refused and self._monotonic() < self._retry_at and not at_once:
                 return False
-            return self._take_up(digest)
+            return self._take_up()
         except (ArtifactError, OSError) as error:
             self._refuse(digest, str(error))
         except Exception as error:  # noqa: BLE001 - whatever a broken file brings about, the last good model goes on serving
@@ -72,7 +75,7 @@ class ModelWatch:
             _log.debug("the refused model in full", exc_info=True)
         return False
 
-    def _take_up(self, digest: str) -> bool:
+    def _take_up(self) -> bool:
         production = self._registry.production()
         if production is None:
             self._missing()
@@ -81,7 +84,7 @@ class ModelWatch:
         self.current = model
         self._accept()
         _log.info("serving %s", model.version)
-        return bool(digest)
+        return True
 
     def _missing(self) -> None:
         problem = f"there is no production model yet ({self._registry.alias.path} is not there): run `churn seed`"
@@ -98,8 +101,10 @@ class ModelWatch:
 
     def _refuse(self, digest: str, message: str) -> None:
         """Keep the last good model. A file is judged when it looks the same twice: `cp` takes its time."""
-        if digest and digest not in {self._unsettled, self._refused}:
+        if digest not in {self._unsettled, self._refused}:
             self._unsettled = digest
+            return
+        if digest == UNREAD == self._refused and self._monotonic() < self._retry_at:
             return
         self._on_failure()
         if message != self.problem:

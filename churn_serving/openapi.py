@@ -10,7 +10,7 @@ from litestar.openapi import OpenAPIConfig, ResponseSpec
 from litestar.openapi.plugins import JsonRenderPlugin, ScalarRenderPlugin
 from litestar.openapi.spec import Tag
 
-from churn_serving.intake.fields import LONGEST_TEXT, batch_type, features_type, request_type
+from churn_serving.intake.fields import LONGEST_TEXT, features_type, request_type
 from churn_serving.schemas import Prediction, Problem, RefusedRow
 
 if TYPE_CHECKING:
@@ -52,12 +52,13 @@ def refusals(*codes: int) -> dict[int, ResponseSpec]:
     return {code: ResponseSpec(Problem, generate_examples=False, description=REFUSALS[code]) for code in codes}
 
 
-def openapi_config(current: Current, *, has_keys: bool) -> OpenAPIConfig:
+def openapi_config(current: Current, *, has_keys: bool, most_rows: int) -> OpenAPIConfig:
     """Return Litestar's configuration of the document and its pages.
 
     Args:
         current: What serves at the moment.
         has_keys: Whether API keys are asked for.
+        most_rows: Of a batch.
     """
     return OpenAPIConfig(
         title="churn",
@@ -65,7 +66,7 @@ def openapi_config(current: Current, *, has_keys: bool) -> OpenAPIConfig:
         description="Scores users by their risk of leaving. Every answer carries `X-Request-ID`: the caller's, or one "
         "of ours.",
         tags=[Tag(name=name, description=text) for name, text in TAGS.items()],
-        render_plugins=[ScalarRenderPlugin(path="/scalar"), LiveJson(current, has_keys=has_keys)],
+        render_plugins=[ScalarRenderPlugin(path="/scalar"), LiveJson(current, has_keys=has_keys, most_rows=most_rows)],
     )
 
 
@@ -75,38 +76,41 @@ class LiveJson(JsonRenderPlugin):
     Args:
         current: What serves at the moment.
         has_keys: Whether API keys are asked for.
+        most_rows: Of a batch.
     """
 
-    def __init__(self, current: Current, *, has_keys: bool) -> None:
+    def __init__(self, current: Current, *, has_keys: bool, most_rows: int) -> None:
         super().__init__()
         self._current = current
         self._has_keys = has_keys
+        self._most_rows = most_rows
 
     def render(self, request: Request[Any, Any, Any], openapi_schema: Json) -> bytes:
         """Return the document as JSON."""
-        whole = document(openapi_schema, self._current.serving, has_keys=self._has_keys)
+        serving = self._current.serving
+        whole = document(openapi_schema, serving, has_keys=self._has_keys, most_rows=self._most_rows)
         return super().render(request, whole)
 
 
-def document(common: Json, serving: Serving, *, has_keys: bool) -> Json:
+def document(common: Json, serving: Serving, *, has_keys: bool, most_rows: int) -> Json:
     """Return the whole document.
 
     Args:
         common: Litestar's document of all typed routes.
         serving: Its model gives the features, its snapshot an example.
         has_keys: Whether API keys are asked for.
+        most_rows: Of a batch.
     """
     features = features_type(serving.model.scorer.features if serving.model else ())
     request = request_type(features)
-    batch = batch_type(request)
-    types = (request, Prediction, batch, RefusedRow, Problem)
+    types = (request, Prediction, RefusedRow, Problem)
     refs, components = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
     components["Features"]["minProperties"] = 1
     for field in components["Features"]["properties"].values():
         field.pop("default", None)  # a feature that is not given is missing; there is no value that says so
-    one, answer, many, refused_row, problem = refs
-    items = {"type": "array", "items": {"anyOf": [answer, refused_row]}}
-    answers = {"type": "object", "required": ["predictions"], "properties": {"predictions": items}}
+    one, answer, refused_row, problem = refs
+    many = _list_of("instances", {"description": _ROWS.format(most_rows), "anyOf": [one, {}]})
+    answers = _list_of("predictions", {"anyOf": [answer, refused_row]})
     refused = _refused(problem)
     paths = {
         "/predict": _operation("predict", _body(one, _examples(serving)), answer, refused),
@@ -124,6 +128,7 @@ def document(common: Json, serving: Serving, *, has_keys: bool) -> Json:
 
 SUMMARIES = {"predict": "Score one user.", "predict_batch": "Score many users, each on its own."}
 
+_ROWS = "A `PredictRequest`; at most {} of them. A row that is none is answered as such, the others are scored."
 _EXPLAIN = {
     "name": "explain",
     "in": "query",
@@ -141,6 +146,11 @@ _SCHEMES = {
     "bearer": {"type": "http", "scheme": "bearer"},
     "api_key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
 }
+
+
+def _list_of(name: str, items: Json) -> Json:
+    rows = {"type": "array", "items": items}
+    return {"type": "object", "required": [name], "properties": {name: rows}, "additionalProperties": False}
 
 
 def _operation(name: str, body: Json, answer: Json, refused: Json) -> Json:

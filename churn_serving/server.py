@@ -7,7 +7,10 @@ import logging
 import os
 import shutil
 import signal
+import sys
 import tempfile
+from socket import AF_INET, AF_INET6, SO_REUSEADDR, SOL_SOCKET
+from socket import socket as Socket  # noqa: N812 - a class
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -30,6 +33,10 @@ GC_THRESHOLDS = (10_000, 20, 50)
 _log = logging.getLogger(__name__)
 
 
+class ListenError(OSError):
+    """The service cannot listen where it was told to."""
+
+
 def serve(settings: ServiceSettings) -> int:
     """Serve until told to stop.
 
@@ -42,6 +49,7 @@ def serve(settings: ServiceSettings) -> int:
     Raises:
         OpenListenError: It would listen to a network without asking for keys.
         KeyFileError: The API keys cannot be used.
+        ListenError: The address is taken, or not of this machine.
     """
     serving = settings.serving
     if serving.api_keys_file:
@@ -67,7 +75,30 @@ def serve(settings: ServiceSettings) -> int:
         backlog=BACKLOG,
         timeout_graceful_shutdown=serving.shutdown_seconds,
     )
-    return _serve_many(config) if serving.workers > 1 else _serve_one(config)
+    socket = _listen(serving.host, serving.port)
+    return _serve_many(config, socket) if serving.workers > 1 else _serve_one(config, socket)
+
+
+def _listen(host: str, port: int) -> Socket:
+    """Return a socket that is bound to an address.
+
+    Raises:
+        ListenError: The address is taken, or not of this machine.
+    """
+    found = Socket(AF_INET6 if ":" in host else AF_INET)
+    found.setsockopt(SOL_SOCKET, SO_REUSEADDR, 1)
+    try:
+        found.bind((host, port))
+        found.listen(BACKLOG)  # who comes before the model is loaded waits, and is not turned away
+    except OSError as error:
+        found.close()
+        raise ListenError(
+            f"cannot listen on {host}:{port} ({error.strerror or error}): stop what listens there, or choose another "
+            "`--port` or `--host`"
+        ) from None
+    found.set_inheritable(True)
+    _log.info("listening on http://%s:%d", f"[{host}]" if ":" in host else host, found.getsockname()[1])
+    return found
 
 
 def worker_app() -> Litestar:
@@ -78,7 +109,11 @@ def worker_app() -> Litestar:
     json_logging.configure(settings.serving.log_level.upper())
     np.seterr(all="ignore")  # a score that is not finite is refused; NumPy's warnings would only fill the log
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the application listens to it
-    app = create_app(settings)
+    try:
+        app = create_app(settings)
+    except Exception:  # noqa: BLE001 - whatever it is
+        _log.exception("the service cannot start")
+        sys.exit(uvicorn.config.STARTUP_FAILURE)  # tells the supervisor that another try would end the same way
     app.on_startup.append(_freeze)
     return app
 
@@ -90,11 +125,11 @@ def _freeze() -> None:
     gc.set_threshold(*GC_THRESHOLDS)
 
 
-def _serve_one(config: uvicorn.Config) -> int:
+def _serve_one(config: uvicorn.Config, socket: Socket) -> int:
     signal.signal(signal.SIGTERM, _ended)  # uvicorn raises the signal again when it has stopped
     signal.signal(signal.SIGINT, _ended)
     server = uvicorn.Server(config)
-    server.run()
+    server.run(sockets=[socket])
     return 0 if server.started else 1
 
 
@@ -102,11 +137,11 @@ def _ended(number: int, _: object) -> None:
     _log.info("stopped by %s", signal.Signals(number).name)
 
 
-def _serve_many(config: uvicorn.Config) -> int:
+def _serve_many(config: uvicorn.Config, socket: Socket) -> int:
     folder = tempfile.mkdtemp(prefix="churn_serving_")
     os.environ[MULTIPROCESS] = folder
     try:
-        supervisor = Supervisor(config, [config.bind_socket()])
+        supervisor = Supervisor(config, [socket])
         supervisor.run()
     finally:
         shutil.rmtree(folder, ignore_errors=True)

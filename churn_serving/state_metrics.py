@@ -100,11 +100,13 @@ class StateMetrics(Collector):
         if report is None:
             return
         by_feature = GaugeMetricFamily("churn_drift_psi", "Population stability index.", labels=["feature"])
-        for name, value in {**report.get("psi_by_feature", {}), "churn_risk": report.get("score_psi")}.items():
+        shifts = report.get("psi_by_feature")
+        known = shifts if isinstance(shifts, dict) else {}
+        for name, value in {**known, "churn_risk": report.get("score_psi")}.items():
             if isinstance(value, int | float):
                 by_feature.add_metric([name], value)
         yield by_feature
-        status = DRIFT_STATUS.get(report.get("status", ""))
+        status = DRIFT_STATUS.get(str(report.get("status")))
         if status is not None:
             yield GaugeMetricFamily("churn_drift_status", "0 is OK, 1 a warning, 2 an alert.", value=status)
         made = self._published.drift.stat().st_mtime

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import difflib
 import json
+from collections import Counter
 from datetime import date
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from churn_serving.intake.fields import number_problem, shown, text_problem, user_id_problem
-from churn_serving.intake.problems import malformed, wrong_fields
+from churn_serving.intake.problems import MOST_SHOWN, malformed, wrong_fields
 from churn_serving.schemas import FieldProblem
 
 if TYPE_CHECKING:
@@ -67,9 +69,9 @@ def check_request(content: Any, specs: Mapping[str, FeatureSpec]) -> None:
     """
     if not isinstance(content, dict):
         raise wrong_fields([FieldProblem(key="body", message='must be an object such as {"user_id": "u000001"}')])
-    problems = [*_frame_problems(content), *_feature_problems(content.get("features"), specs)]
-    if problems:
-        raise wrong_fields(problems)
+    problems = chain(_frame_problems(content), _feature_problems(content.get("features"), specs))
+    if found := list(islice(problems, MOST_SHOWN)):
+        raise wrong_fields(found, is_complete=next(problems, None) is None)
 
 
 def _frame_problems(content: dict[str, Any]) -> Iterator[FieldProblem]:
@@ -129,6 +131,5 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(content) == len(pairs):
         return content
     found = _Repeated(content)
-    names = [name for name, _ in pairs]
-    found.repeated = tuple(name for name in content if names.count(name) > 1)
+    found.repeated = tuple(name for name, times in Counter(name for name, _ in pairs).items() if times > 1)
     return found

@@ -118,6 +118,8 @@ def shown(value: object) -> str:
     """A value as an error shows it: short, as JSON has it."""
     if isinstance(value, int) and abs(value) > LARGEST_ID:
         return "a very large number"
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
     text = msgspec.json.encode(value).decode() if isinstance(value, str | int | float | bool | None) else _kind(value)
     return text if len(text) <= LONGEST_TEXT // 4 else text[: LONGEST_TEXT // 4] + "…"
 

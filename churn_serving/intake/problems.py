@@ -47,7 +47,13 @@ def malformed(detail: str) -> RefusedError:
     return RefusedError(400, f"the body is not valid JSON: {detail}")
 
 
-def wrong_fields(fields: Sequence[FieldProblem]) -> RefusedError:
-    """Return the refusal of a request whose fields are wrong; the first is named in the detail."""
-    more = f" (and {len(fields) - 1} more)" if len(fields) > 1 else ""
+def wrong_fields(fields: Sequence[FieldProblem], *, is_complete: bool = True) -> RefusedError:
+    """Return the refusal of a request whose fields are wrong; the first is named in the detail.
+
+    Args:
+        fields: Which, and why.
+        is_complete: Whether these are all.
+    """
+    count = f"{len(fields) - 1}" if is_complete else f"at least {len(fields)}"
+    more = f" (and {count} more)" if len(fields) > 1 else ""
     return RefusedError(422, f"{fields[0].key}: {fields[0].message}{more}", fields)

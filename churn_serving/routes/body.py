@@ -61,6 +61,8 @@ class BodyReader:
         try:
             message = await receive()
             body = _part(message)
+            if len(body) > self._most:
+                raise self._too_large()
             return await self._rest(bytearray(body), receive) if message.get("more_body") else body
         except asyncio.CancelledError as cancelled:
             if cancelled.args != (_LATE,):

@@ -24,6 +24,7 @@ from churn_serving.service import Service, require_model
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from churn_serving.intake.reader import Row
     from churn_serving.serving_model import ServingModel
 
 EXPLAIN = "explain"
@@ -34,6 +35,9 @@ BLOCK = 256
 
 EXPLAINED_BLOCK = 16
 """The same for rows with reasons: the reasons of one take up to a millisecond."""
+
+LARGE = 2**16
+"""Bytes from which a request for one user is read in a thread: none that is right is as large."""
 
 _ENCODER = msgspec.json.Encoder()
 
@@ -62,7 +66,7 @@ class Scoring:
         serving = self._current.serving
         model = require_model(serving)
         is_explained = _is_explained(query)
-        row = model.reader.row(body)
+        row = model.reader.row(body) if len(body) < LARGE else await asyncio.to_thread(model.reader.row, body)
         scored = self._predictor.one(serving, model, row)
         answer, risk = scored.answer, scored.answer.churn_risk
         if risk is not None and scored.vector is not None:
@@ -83,7 +87,9 @@ class Scoring:
         serving = self._current.serving
         model = require_model(serving)
         is_explained = _is_explained(query)
-        rows = model.reader.rows(body, self._most_rows)
+        rows: list[Row] | list[Row | RefusedError] | None = model.reader.sound_rows(body, self._most_rows)
+        if rows is None:
+            rows = await asyncio.to_thread(model.reader.rows, body, self._most_rows)
         answers: list[Prediction | RefusedRow] = []
         step = EXPLAINED_BLOCK if is_explained else BLOCK
         for start in range(0, len(rows), step):

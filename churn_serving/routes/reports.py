@@ -41,7 +41,9 @@ def drift(service: Injected) -> dict[str, Any]:
 def reports(service: Injected) -> list[str]:
     """The names of the pages, the newest first by name."""
     folder = Published(service.settings.paths).reports
-    return sorted((path.name for path in folder.glob("*.html") if _PAGE.fullmatch(path.name)), reverse=True)
+    return sorted(
+        (path.name for path in folder.glob("*.html") if _PAGE.fullmatch(path.name) and path.is_file()), reverse=True
+    )
 
 
 @get(

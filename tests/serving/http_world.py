@@ -207,7 +207,7 @@ class Server:
     def _listening(self):
         assert self.process.poll() is None, self.stderr.read_text()
         for line in self.errors():
-            if "running on http://127.0.0.1:" in line["message"]:
+            if "listening on http://127.0.0.1:" in line["message"]:
                 return int(line["message"].split("127.0.0.1:")[1].split()[0])
         return None
 
