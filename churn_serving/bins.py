@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -40,18 +39,8 @@ class Bins:
         self.thresholds = tuple(thresholds)
         self.first = np.concatenate([[0], np.cumsum([len(cuts) + 2 for cuts in thresholds])]).astype(np.intp)
         absent = self.first[1:] - 1
-        names = zip(columns.tolist(), self.first.tolist(), absent.tolist(), strict=False)
-        self._plan = [(*name, cuts.tolist()) for name, cuts in zip(names, thresholds, strict=True)]
         self._absent = absent
         self._grid = _Grid(self.thresholds, self.first)
-
-    def row(self, vector: NDArray[np.float64]) -> list[int]:
-        """Return the numbers (U,) of the intervals in which one encoded row (F,) lies."""
-        values = vector.tolist()
-        return [
-            first + bisect_left(cuts, value) if (value := values[column]) == value else absent
-            for column, first, absent, cuts in self._plan
-        ]
 
     def matrix(self, encoded: NDArray[np.float64]) -> NDArray[np.intp]:
         """Return the numbers (n, U) of the intervals in which encoded rows (n, F) lie."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -56,38 +57,47 @@ class LinearScorer(Scorer):
         self._missing = self._arrays["missing"][self._order]
         self._first_level = self._arrays["level_start"][self._order][self._categories] + 1
         self._levels = self._arrays["levels"]
-        self._level_terms: list[float] = self._levels.tolist()
-        self._first_levels: list[int] = self._first_level.tolist()
-        self._missing_categories: list[float] = self._missing[self._categories].tolist()
         self._intercept = self._arrays["intercept"][0]
+        self._plan_row()
         self.base = float(self._intercept + np.add.reduce(self._arrays["center"]))
+
+    def _plan_row(self) -> None:
+        """Lay the arrays out for one row at a time."""
+        order: list[int] = self._order.tolist()
+        self._plain_places, self._log_places = order[: self._logs.start], order[self._logs]
+        self._category_places = order[self._categories]
+        numbers = len(order) - len(self._category_places)
+        columns = (self._weight.tolist(), self._offset.tolist(), self._missing.tolist())
+        self._numbers: list[tuple[float, float, float]] = list(zip(*columns, strict=True))[:numbers]
+        first: list[int] = self._first_level.tolist()
+        self._level_plan = list(zip(first, columns[2][numbers:], strict=True))
+        self._level_terms: list[float] = self._levels.tolist()
+        self._plain_intercept = float(self._intercept)
 
     def log_odds(self, encoded: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return calibrated log-odds (n,) of churn for an encoded matrix (n, F)."""
         result = np.empty(len(encoded))
         for start in range(0, len(encoded), BLOCK):
             terms = self._terms(np.ascontiguousarray(encoded[start : start + BLOCK]))
-            result[start : start + BLOCK] = np.add.reduce(terms, axis=1)
+            total = result[start : start + BLOCK]
+            total[:] = 0.0
+            for column in range(terms.shape[1]):  # one after the other, as a row on its own adds them up
+                total += terms[:, column]
         result += self._intercept
         return result
 
-    def log_odds_row(self, vector: NDArray[np.float64]) -> np.float64:
-        """Return what `log_odds` returns for this row (F,), bit for bit."""
-        terms = vector.take(self._order)
-        codes = terms[self._categories].tolist()
-        logs = terms[self._logs]
+    def log_odds_cells(self, cells: list[float]) -> float:
+        """Return what `log_odds` returns for this row, bit for bit."""
+        logs = np.array([cells[place] for place in self._log_places])
         np.log1p(np.maximum(logs, LOG1P_FLOOR, out=logs), out=logs)
-        terms *= self._weight
-        terms += self._offset
-        terms[self._categories] = [
-            missing if code != code else self._level_terms[first + int(code)]  # noqa: PLR0124 - so is NaN told
-            for code, first, missing in zip(codes, self._first_levels, self._missing_categories, strict=True)
-        ]
-        total: np.float64 = np.add.reduce(terms)
-        if total != total:  # noqa: PLR0124 - a number is missing
-            total = np.add.reduce(np.where(np.isnan(terms), self._missing, terms))
-        log_odds: np.float64 = total + self._intercept
-        return log_odds
+        total = 0.0
+        values = chain([cells[place] for place in self._plain_places], logs.tolist())
+        for value, (weight, offset, missing) in zip(values, self._numbers, strict=True):
+            total += value * weight + offset if value == value else missing  # noqa: PLR0124 - so is NaN told
+        for place, (first, missing) in zip(self._category_places, self._level_plan, strict=True):
+            code = cells[place]
+            total += self._level_terms[first + int(code)] if code == code else missing  # noqa: PLR0124
+        return total + self._plain_intercept
 
     def contributions(self, encoded: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return each feature's term less its mean in training, (n, F)."""

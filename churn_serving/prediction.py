@@ -30,12 +30,12 @@ class Scored:
 
     Attributes:
         answer: As it is sent.
-        vector: (F,) the encoded row; None if the user is not scored.
+        cells: The encoded row, F numbers; None if the user is not scored.
         place: Row of the snapshot; -1 if the features came with the request.
     """
 
     answer: Prediction
-    vector: NDArray[np.float64] | None
+    cells: list[float] | None
     place: int
 
 
@@ -79,17 +79,18 @@ class Predictor:
         now = self._now()
         if row.cells is not None:
             answer = _answer(model, row, row.snapshot_date or now.date())
-            scored = Scored(answer, model.reader.vector(row.cells), -1)
+            scored = Scored(answer, model.reader.encoded(row.cells), -1)
         else:
-            answer, place = self._known(serving, model, row, now)
-            vector = None if answer.not_scored else _binding(serving).vector(place)
-            scored = Scored(answer, vector, place)
-        if scored.vector is not None:
-            risk = model.scorer.score_row(scored.vector)
+            answer, place, cells = self._known(serving, model, row, now)
+            scored = Scored(answer, None if answer.not_scored else _binding(serving).encoded(cells), place)
+        if scored.cells is not None:
+            risk = serving.scores.of(scored.place) if scored.place >= 0 and serving.scores else math.nan
+            if risk != risk:  # noqa: PLR0124 - not known ahead
+                risk = model.scorer.score_cells(scored.cells)
             if not math.isfinite(risk):
                 raise _no_finite_score()
             answer.churn_risk, answer.risk_band = risk, model.bands.of(risk)
-            _remark(model, answer, scored.vector, lambda: _values(serving, model, row, scored.place))
+            _remark(serving, model, row, scored)
         return scored
 
     def many(self, serving: Serving, model: ServingModel, rows: Sequence[Row | RefusedError]) -> Block:
@@ -125,14 +126,16 @@ class Predictor:
         self, serving: Serving, model: ServingModel, row: Row, now: datetime
     ) -> tuple[Prediction | RefusedError, int]:
         try:
-            answer, place = self._known(serving, model, row, now)
+            answer, place, _ = self._known(serving, model, row, now)
         except RefusedError as refusal:
             refusal.user_id = row.user_id
             return refusal, -1
         return answer, -1 if answer.not_scored else place
 
-    def _known(self, serving: Serving, model: ServingModel, row: Row, now: datetime) -> tuple[Prediction, int]:
-        """The answer about a user of the snapshot, without the score, and his row there."""
+    def _known(
+        self, serving: Serving, model: ServingModel, row: Row, now: datetime
+    ) -> tuple[Prediction, int, list[float]]:
+        """The answer about a user of the snapshot, without the score; the number of his row there, and the row."""
         snapshot = _snapshot(serving)
         if row.snapshot_date is not None and row.snapshot_date != snapshot.as_of_date:
             raise RefusedError(
@@ -149,9 +152,10 @@ class Predictor:
         if age > self._max_age:
             hours = f"{age / 3600:.0f} hours"
             answer.warnings = [f"the features are {hours} old: the daily run has not published newer ones"]
-        if not snapshot.at_risk(place):
+        cells = snapshot.cells(place)
+        if not snapshot.is_at_risk(cells):
             answer.not_scored = _why_not(serving, model, place)
-        return answer, place
+        return answer, place, cells
 
 
 def add_reasons(serving: Serving, model: ServingModel, rows: Sequence[Row], scored: Sequence[Scored]) -> None:
@@ -163,10 +167,10 @@ def add_reasons(serving: Serving, model: ServingModel, rows: Sequence[Row], scor
         rows: What was asked.
         scored: As it was answered; those without a score stay as they are.
     """
-    pairs = [(row, entry) for row, entry in zip(rows, scored, strict=True) if entry.vector is not None]
+    pairs = [(row, entry) for row, entry in zip(rows, scored, strict=True) if entry.cells is not None]
     if not pairs:
         return
-    vectors = np.array([entry.vector for _, entry in pairs])
+    vectors = np.array([entry.cells for _, entry in pairs], dtype=np.float64)
     values = [_values(serving, model, row, entry.place) for row, entry in pairs]
     for (_, entry), found in zip(pairs, explain(model.scorer, vectors, values, model.typical), strict=True):
         entry.answer.reasons = found
@@ -204,8 +208,8 @@ def _score(serving: Serving, model: ServingModel, rows: Sequence[Any], block: Bl
         answers[number].risk_band = band_of(risk)  # type: ignore[union-attr]
     for found in model.reader.remarkable(block.matrix).tolist():
         number, place = block.scored[found], block.places[found]
-        answer: Any = answers[number]
-        _remark(model, answer, block.matrix[found], lambda n=number, p=place: _values(serving, model, rows[n], p))  # type: ignore[misc]
+        cells: list[float] = block.matrix[found].tolist()
+        _remark(serving, model, rows[number], Scored(answers[number], cells, place))
     if not np.isfinite(block.risks).all():
         _refuse_endless(rows, block)
 
@@ -222,13 +226,12 @@ def _refuse_endless(rows: Sequence[Any], block: Block) -> None:
     block.matrix, block.risks = block.matrix[is_finite], block.risks[is_finite]
 
 
-def _remark(
-    model: ServingModel, answer: Prediction, vector: NDArray[np.float64], values: Callable[[], dict[str, Any]]
-) -> None:
+def _remark(serving: Serving, model: ServingModel, row: Row, scored: Scored) -> None:
     """Say what is unusual about a row: values that are missing, categories that the model never saw."""
-    answer.missing_features = model.reader.missing(vector)
-    if model.reader.has_unseen(vector):
-        answer.unseen_categories = model.reader.unseen(vector, values())
+    cells: list[float] = scored.cells  # type: ignore[assignment]
+    scored.answer.missing_features = model.reader.missing(cells)
+    if model.reader.has_unseen(cells):
+        scored.answer.unseen_categories = model.reader.unseen(cells, _values(serving, model, row, scored.place))
 
 
 def _values(serving: Serving, model: ServingModel, row: Row, place: int) -> dict[str, Any]:

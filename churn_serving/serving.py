@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from churn_serving.online.snapshot import Binding, Snapshot
     from churn_serving.serving_model import ServingModel
+    from churn_serving.snapshot_scores import SnapshotScores
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,7 @@ class Serving:
         model: The model; None while there is none.
         snapshot: The newest features; None while there are none.
         binding: The snapshot read in the model's terms; None while either lacks.
+        scores: The scores of its users, made ahead; None while there is no binding.
         model_problem: Why the newest model is not served, if it is not.
         snapshot_problem: Why the newest snapshot is not used, if it is not.
     """
@@ -28,6 +30,7 @@ class Serving:
     model: ServingModel | None = None
     snapshot: Snapshot | None = None
     binding: Binding | None = None
+    scores: SnapshotScores | None = None
     model_problem: str | None = None
     snapshot_problem: str | None = None
 

@@ -7,6 +7,7 @@ any worker answers for all, and what a dead worker counted is not lost.
 from __future__ import annotations
 
 import os
+from collections import defaultdict
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,6 +25,11 @@ MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
 
 LATENCY_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 RISK_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+
+LATENCY_BOUNDS, RISK_BOUNDS = np.array(LATENCY_BUCKETS), np.array(RISK_BUCKETS)
+
+SLICE = 64
+"""What is counted at once. With several workers each request is, so that a worker that dies takes no counts with it."""
 
 METHODS = frozenset({"GET", "POST", "HEAD", "OPTIONS", "PUT", "PATCH", "DELETE"})
 """Other methods count as OTHER: a client must not be able to make new time series."""
@@ -49,39 +55,42 @@ class Telemetry:
         )
         self._predictions = Counter("churn_api_predictions", "Scored rows.", registry=self._own)
         self._risk = Histogram("churn_prediction_risk", "Scores given.", buckets=RISK_BUCKETS, registry=self._own)
-        self._risk_bounds = np.array(RISK_BUCKETS)
         self._failures = Counter("churn_model_reload_failures", "Models that were refused.", registry=self._own)
         self._dropped = Counter(
             "churn_prediction_log_dropped", "Scored rows that the log could not take.", registry=self._own
         )
         self._dropped_before = 0
-        self._known: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
+        self._waiting: list[tuple[str, str, int, float]] = []
+        self._waiting_risks: list[float] = []
+        self._slice = 1 if os.environ.get(MULTIPROCESS) else SLICE
 
     def request(self, method: str, path: str, status: int, seconds: float) -> None:
         """Count one request by its route's template."""
-        key = (method, path, status)
-        known = self._known.get(key)
-        if known is None:
-            name = method if method in METHODS else "OTHER"
-            known = self._requests.labels(name, path, str(status)), self._latency.labels(name, path)
-            if name == method:
-                self._known[key] = known
-        known[0].inc()
-        known[1].observe(seconds)
+        self._waiting.append((method, path, status, seconds))
+        if len(self._waiting) >= self._slice:
+            self._count_requests()
 
     def prediction(self, risk: float) -> None:
         """Count one scored row."""
-        self._predictions.inc()
-        self._risk.observe(risk)
+        self._waiting_risks.append(risk)
+        if len(self._waiting_risks) >= self._slice:
+            self._count_risks()
+
+    def _count_requests(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for (method, path, status), of_kind in _by_kind(waiting).items():
+            name = method if method in METHODS else "OTHER"
+            self._requests.labels(name, path, str(status)).inc(len(of_kind))
+            _observe(self._latency.labels(name, path), LATENCY_BOUNDS, np.array(of_kind))
+
+    def _count_risks(self) -> None:
+        risks, self._waiting_risks = self._waiting_risks, []
+        self.predictions(np.array(risks))
 
     def predictions(self, risks: NDArray[np.float64]) -> None:
         """Count many scored rows (n,)."""
         self._predictions.inc(len(risks))
-        counts = np.bincount(np.searchsorted(self._risk_bounds, risks), minlength=len(RISK_BUCKETS) + 1)
-        for bucket, count in zip(self._risk._buckets, counts.tolist(), strict=True):  # noqa: SLF001 - `observe` takes one at a time
-            if count:
-                bucket.inc(count)
-        self._risk._sum.inc(float(risks.sum()))  # noqa: SLF001
+        _observe(self._risk, RISK_BOUNDS, risks)
 
     def reload_failure(self) -> None:
         """Count a model that was refused."""
@@ -93,8 +102,13 @@ class Telemetry:
             self._dropped.inc(total - self._dropped_before)
             self._dropped_before = total
 
+    def settle(self) -> None:
+        """Count what waits to be counted. To be called where requests are counted, before `text`."""
+        self._count_requests()
+        self._count_risks()
+
     def text(self) -> bytes:
-        """Return everything in Prometheus' text format, other workers' counts included."""
+        """Return everything in Prometheus' text format, other workers' counts included; see `settle`."""
         registry = CollectorRegistry()
         if os.environ.get(MULTIPROCESS):
             MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
@@ -103,6 +117,23 @@ class Telemetry:
         for collector in self._collectors:
             registry.register(collector)
         return generate_latest(registry)
+
+
+def _by_kind(requests: list[tuple[str, str, int, float]]) -> dict[tuple[str, str, int], list[float]]:
+    """The times of requests by method, path and status."""
+    found: dict[tuple[str, str, int], list[float]] = defaultdict(list)
+    for method, path, status, seconds in requests:
+        found[method, path, status].append(seconds)
+    return found
+
+
+def _observe(histogram: Histogram, bounds: NDArray[np.float64], values: NDArray[np.float64]) -> None:
+    """Observe many values: the library's own way takes one at a time, and does not remember what it just did."""
+    counts = np.bincount(np.searchsorted(bounds, values), minlength=len(bounds) + 1)
+    for bucket, count in zip(histogram._buckets, counts.tolist(), strict=True):  # noqa: SLF001
+        if count:
+            bucket.inc(count)
+    histogram._sum.inc(float(values.sum()))  # noqa: SLF001
 
 
 class _Whole:

@@ -15,6 +15,7 @@ from churn_serving.online.pointer import NothingPublishedError
 from churn_serving.online.snapshot import Binding, Snapshot
 from churn_serving.schemas import WorkerState
 from churn_serving.serving import Serving
+from churn_serving.snapshot_scores import SnapshotScores
 
 if TYPE_CHECKING:
     from churn_serving.model_watch import ModelWatch
@@ -64,16 +65,23 @@ class Watcher:
         self._workers = workers
         self._interval = interval
         self._wake: asyncio.Event | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
         self._at_once = False
         self._reported: dict[str, str] = {}
         self._unusable: str | None = None
+        self._mismatch: str | None = None
         self._told: WorkerState | None = None
 
     async def run(self) -> None:
         """Look again and again, until cancelled."""
-        self._loop, self._wake = asyncio.get_running_loop(), asyncio.Event()
+        self._wake = asyncio.Event()
+        scores: SnapshotScores | None = None
+        filling: asyncio.Task[None] | None = None
         while True:
+            if self._current.serving.scores is not scores:
+                scores = self._current.serving.scores
+                if filling:
+                    filling.cancel()
+                filling = asyncio.create_task(scores.fill()) if scores else None
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._interval):
                     await self._wake.wait()
@@ -123,13 +131,11 @@ class Watcher:
 
     def _replace(self, model: ServingModel | None, snapshot: Snapshot | None, problem: str | None) -> None:
         before = self._current.serving
-        binding = before.binding
+        binding, scores = before.binding, before.scores
         if model is not before.model or snapshot is not before.snapshot:
-            binding, mismatch = self._bind(model, snapshot)
-            problem = problem or mismatch
-        elif binding is None and model and snapshot:
-            problem = problem or before.snapshot_problem
-        after = Serving(model, snapshot, binding, self._models.problem, problem)
+            binding, self._mismatch = self._bind(model, snapshot)
+            scores = SnapshotScores(binding, model.scorer) if binding and model else None
+        after = Serving(model, snapshot, binding, scores, self._models.problem, problem or self._mismatch)
         if after != before:
             self._current.serving = after
         self._tell(after)

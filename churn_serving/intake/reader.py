@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -90,7 +91,7 @@ class Reader:
             return None
         _require_few(len(rows), limit)
         keys = 1 + sum(map(_keys, rows, requests))
-        if body.count(b":") != keys or not all(map(self._is_plausible, rows)):
+        if body.count(b":") != keys or not self._are_plausible(rows):
             return None
         return None if b"\\" in body and any(_hides_colons(row, body) for row in rows) else rows
 
@@ -112,32 +113,33 @@ class Reader:
             raise wrong_fields([FieldProblem(key="instances", message="is given more than once; give it once")])
         return [_or_refusal(self.row, part) for part in bodies]
 
-    def vector(self, cells: Sequence[Any]) -> NDArray[np.float64]:
-        """Return the encoded row (F,) of `Row.cells`."""
+    def encoded(self, cells: Sequence[Any]) -> list[float]:
+        """Return the encoded row of `Row.cells`, F numbers."""
+        row = list(cells)
+        self._encoder.code(row)
         try:
-            return self._encoder.cells(list(cells))
-        except TypeError:  # most rows have no null, and looking first takes longer than the whole encoding
-            return self._encoder.cells(_without_null(cells))
+            sum(row)
+        except TypeError:  # most rows have no null, and to look for one takes longer than to add them up
+            return _without_null(row)
+        return row
 
     def matrix(self, rows: Sequence[Sequence[Any]]) -> NDArray[np.float64]:
         """Return the encoded rows (n, F) of many `Row.cells`."""
         try:
             return self._encoder.cell_rows(list(map(list, rows)))
-        except TypeError:
+        except struct.error:  # somewhere is a null
             return self._encoder.cell_rows(list(map(_without_null, rows)))
 
-    def missing(self, vector: NDArray[np.float64]) -> tuple[str, ...]:
-        """Return the names of the features that an encoded row (F,) has no value for."""
-        values = vector.tolist()
-        if not math.isnan(sum(values)):  # all are finite, so only a missing one makes their sum so
+    def missing(self, cells: list[float]) -> tuple[str, ...]:
+        """Return the names of the features that an encoded row has no value for."""
+        if not math.isnan(sum(cells)):  # all are finite, so only a missing one makes their sum so
             return ()
-        return tuple(name for name, value in zip(self._names, values, strict=True) if math.isnan(value))
+        return tuple([name for name, cell in zip(self._names, cells, strict=True) if cell != cell])  # noqa: PLR0124
 
-    def has_unseen(self, vector: NDArray[np.float64]) -> bool:
-        """Whether an encoded row (F,) has a category that the model never saw."""
-        item = vector.item
+    def has_unseen(self, cells: list[float]) -> bool:
+        """Whether an encoded row has a category that the model never saw."""
         for position in self._categories:  # noqa: SIM110 - any() would take three times as long
-            if item(position) == UNSEEN:
+            if cells[position] == UNSEEN:
                 return True
         return False
 
@@ -147,14 +149,14 @@ class Reader:
         found: NDArray[np.intp] = np.flatnonzero(np.isnan(matrix.sum(axis=1)) | unseen.any(axis=1))
         return found
 
-    def unseen(self, vector: NDArray[np.float64], values: Mapping[str, Any]) -> dict[str, str]:
+    def unseen(self, cells: list[float], values: Mapping[str, Any]) -> dict[str, str]:
         """Return the categories of a row that the model never saw, by feature.
 
         Args:
-            vector: (F,) the encoded row.
+            cells: The encoded row.
             values: The same row by feature name.
         """
-        names = (self._names[place] for place in self._categories if vector[place] == UNSEEN)
+        names = (self._names[place] for place in self._categories if cells[place] == UNSEEN)
         return {name: values[name] for name in names}
 
     def values(self, cells: Sequence[Any]) -> dict[str, Any]:
@@ -178,6 +180,12 @@ class Reader:
             if not is_flag(cells[place]):
                 return False
         return row.absent < len(cells)
+
+    def _are_plausible(self, rows: Sequence[Row]) -> bool:
+        """Whether all rows are plausible: a column at a time."""
+        cells = [row.cells for row in rows if row.cells is not None]
+        is_given = all(row.cells is None or row.absent < len(row.cells) for row in rows)
+        return is_given and all(is_flag(flag) for place in self._flags for flag in {row[place] for row in cells})
 
     def _diagnosed(self, body: bytes) -> Row:
         """Refuse a request with a reason, or take it after all."""

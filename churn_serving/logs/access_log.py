@@ -7,7 +7,7 @@ import select
 import stat
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, TypeAlias
 
 import msgspec
 
@@ -79,8 +79,8 @@ class AccessLog:
         self._slow_seconds = slow_seconds
         self._clock = clock
         self._place = 0.0
-        self._writer = LineWriter("access log", StreamSink(stream), limit=queue, interval=interval)
-        self._offer = self._writer.offer
+        self._writer = LineWriter("access log", self._encoded, StreamSink(stream), limit=queue, interval=interval)
+        self._leave = self._writer.record
 
     @property
     def written(self) -> int:
@@ -115,20 +115,22 @@ class AccessLog:
         """
         self._place = place = (self._place + STEP) % 1.0
         if place < self._sample or status >= 500 or seconds >= self._slow_seconds:
-            now = self._clock()
-            level = "error" if status >= 500 else "warning" if seconds >= self._slow_seconds else "info"
-            milliseconds = round(seconds * 1000, 3)
-            line = Request(
-                utc_text(now), level, "request", method, path, status, milliseconds, request_id, key_name, size
-            )
-            try:
-                self._offer(now, _encode(line) + b"\n")
-            except Exception as error:  # noqa: BLE001 - an answer is worth more than its line
-                self._writer.refuse(error)
+            self._leave((self._clock(), method, path, status, seconds, request_id, key_name, size))
 
     def close(self, timeout: float = 5.0) -> bool:
         """Write what waits, and stop; returns whether all was done within `timeout` seconds."""
         return self._writer.close(timeout)
+
+    def _encoded(self, records: list[_Record]) -> bytes:
+        return _encode_lines([self._line(record) for record in records])
+
+    def _line(self, record: _Record) -> Request:
+        moment, method, path, status, seconds, request_id, key_name, size = record
+        level = "error" if status >= 500 else "warning" if seconds >= self._slow_seconds else "info"
+        milliseconds = round(seconds * 1000, 3)
+        return Request(
+            utc_text(moment), level, "request", method, path, status, milliseconds, request_id, key_name, size
+        )
 
 
 class StreamSink:
@@ -174,7 +176,8 @@ def standard_output() -> BinaryIO:
     return open(1, "wb", buffering=0, closefd=False)
 
 
-_encode = msgspec.json.Encoder().encode
+_encode_lines = msgspec.json.Encoder().encode_lines
+_Record: TypeAlias = "tuple[float, str, str, int, float, str, str | None, int]"
 
 
 def _pieces(content: bytes, longest: int) -> Iterator[bytes]:

@@ -1,7 +1,8 @@
-"""Log lines off the request's path: a request appends bytes to a queue, a thread writes them.
+"""Log lines off the request's path: a request leaves a record, a thread writes.
 
-Lines come encoded. A thread that encodes would wait for the interpreter's lock, and hold it, in turn with a busy event
-loop: that costs a request more than encoding its own line does.
+Records are encoded some at a time, by whoever leaves the one that makes a slice full. A thread that encodes all of them
+would wait for the interpreter's lock, and hold it, in turn with a busy event loop; and a request that encodes its own
+record finds the encoder's code in no cache. Either costs a request three times as much.
 """
 
 from __future__ import annotations
@@ -10,18 +11,22 @@ import itertools
 import logging
 import threading
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from churn_serving.logs.timestamps import utc_day
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from _typeshed import ReadableBuffer
 
-SLICE = 4096
+SLICE = 64
+"""Records that are encoded at once: about 0.15 ms."""
+
+MOST = 4096
 """Most entries of the queue that are handed to the sink at once."""
+
+Record = TypeVar("Record", bound=tuple[Any, ...])
 
 _log = logging.getLogger(__name__)
 
@@ -54,13 +59,14 @@ class Sink(Protocol):
         """Let go of what is open."""
 
 
-class LineWriter:
+class LineWriter(Generic[Record]):
     """A bounded queue, and a daemon thread that empties it into a sink.
 
     What cannot be written is dropped, counted, reported once through `logging`, and the next slice is tried again.
 
     Args:
         name: What is written, for reports: `prediction log`.
+        encode: Makes lines of records, which begin with their POSIX time.
         sink: Takes the lines.
         limit: Lines that may wait. The offer that reaches the limit is still taken as a whole.
         interval: Seconds between two looks into the queue.
@@ -69,15 +75,19 @@ class LineWriter:
     def __init__(
         self,
         name: str,
+        encode: Callable[[list[Record]], bytes],
         sink: Sink,
         *,
         limit: int = 65_536,
         interval: float = 0.25,
     ) -> None:
         self._name = name
+        self._encode = encode
         self._sink = sink
         self._limit = limit
         self._interval = interval
+        self._records: deque[Record] = deque()
+        self._encoding = threading.Lock()
         self._queue: deque[_Entry] = deque()
         self._offered = self._taken = self._refused = self._lost = self._written = 0
         self._is_failing = False
@@ -95,10 +105,27 @@ class LineWriter:
         """Lines that found the queue full or closed, or could not be encoded or written."""
         return self._refused + self._lost
 
-    def offer(self, seconds: float, content: bytes, lines: int = 1) -> None:
-        """Queue lines; if the queue is full, count them as dropped. Never waits, never raises.
+    def record(self, record: Record) -> None:
+        """Leave a record that will be one line; if the queue is full, count it as dropped. Never waits, never raises.
 
-        Counts are exact if one thread offers, as an event loop does.
+        Counts are exact if one thread leaves records, as an event loop does.
+
+        Args:
+            record: Begins with its POSIX time, seconds; must not be changed afterwards.
+        """
+        if self._offered - self._taken >= self._limit:
+            self._refused += 1
+            return
+        self._offered += 1
+        self._records.append(record)
+        if len(self._records) >= SLICE and self._encoding.acquire(blocking=False):
+            try:
+                self._encode_slice()
+            finally:
+                self._encoding.release()
+
+    def offer(self, seconds: float, content: bytes, lines: int = 1) -> None:
+        """Leave lines that are encoded already, as `record` leaves a record.
 
         Args:
             seconds: Their POSIX time.
@@ -139,12 +166,30 @@ class LineWriter:
             self._report(error)
 
     def _empty(self) -> None:
-        while self._queue:
-            entries = [self._queue.popleft() for _ in range(min(len(self._queue), SLICE))]
+        while self._records or self._queue:
+            with self._encoding:
+                self._encode_slice()
+            entries = [self._queue.popleft() for _ in range(min(len(self._queue), MOST))]
             self._taken += sum(lines for _, _, lines in entries)
             for _, of_day in itertools.groupby(entries, key=lambda entry: utc_day(entry[0])):
                 times, contents, counts = zip(*of_day, strict=True)
                 self._write(Lines(b"".join(contents), sum(counts), times[0]))
+
+    def _encode_slice(self) -> None:
+        records = [self._records.popleft() for _ in range(min(len(self._records), SLICE))]
+        for _, of_day in itertools.groupby(records, key=lambda record: utc_day(record[0])):
+            self._encode_some(list(of_day))
+
+    def _encode_some(self, records: list[Record]) -> None:
+        try:
+            self._queue.append((records[0][0], self._encode(records), len(records)))
+        except Exception as error:  # noqa: BLE001 - an answer is worth more than its line
+            if len(records) == 1:
+                self._taken += 1
+                self._lose(1, error)
+                return
+            for record in records:  # to lose only the one that cannot be encoded
+                self._encode_some([record])
 
     def _write(self, lines: Lines) -> None:
         try:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import struct
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from hashlib import blake2b
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import msgspec
 import numpy as np
@@ -94,8 +95,8 @@ class PredictionLog:
     ) -> None:
         self._clock = clock
         sink = RotatedFile(folder, PREFIX, max_bytes=max_bytes, host=host)
-        self._writer = LineWriter("prediction log", sink, limit=queue, interval=interval)
-        self._offer = self._writer.offer
+        self._writer = LineWriter("prediction log", _encoded, sink, limit=queue, interval=interval)
+        self._leave = self._writer.record
 
     @property
     def written(self) -> int:
@@ -113,7 +114,7 @@ class PredictionLog:
         user_id: str,
         version: str,
         score: float,
-        vector: NDArray[np.float64],
+        cells: Sequence[float],
         as_of_date: date | None,
         *,
         by_id: bool,
@@ -125,18 +126,11 @@ class PredictionLog:
             user_id: As the client wrote it.
             version: The model's version.
             score: Probability of churn.
-            vector: (F,) the encoded row; must not be changed afterwards.
+            cells: The encoded row, F numbers; must not be changed afterwards.
             as_of_date: Day of the features, if known.
             by_id: Whether the features were looked up, and did not come with the request.
         """
-        try:
-            now = self._clock()
-            source: Source = "id" if by_id else "features"
-            digest = features_digest(vector)
-            line = _Line(row_id, utc_text(now), user_id, version, float(score), digest, as_of_date, source)
-            self._offer(now, _encode(line) + b"\n")
-        except Exception as error:  # noqa: BLE001 - an answer is worth more than its line
-            self._writer.refuse(error)
+        self._leave((self._clock(), row_id, user_id, version, score, cells, as_of_date, by_id))
 
     def record_many(  # noqa: PLR0913, PLR0917 - as above
         self,
@@ -164,7 +158,8 @@ class PredictionLog:
         try:
             now = self._clock()
             text = utc_text(now)
-            columns = zip(positions, user_ids, scores.tolist(), matrix, as_of_dates, by_id, strict=True)
+            vectors = np.ascontiguousarray(matrix, _LITTLE_ENDIAN)
+            columns = zip(positions, user_ids, scores.tolist(), vectors, as_of_dates, by_id, strict=True)
             lines = [
                 _Line(
                     f"{request_id}/{position}",
@@ -172,13 +167,13 @@ class PredictionLog:
                     user_id,
                     version,
                     score,
-                    features_digest(vector),
+                    _digest(vector.tobytes()),
                     day,
                     "id" if is_known else "features",
                 )
                 for position, user_id, score, vector, day, is_known in columns
             ]
-            self._offer(now, _encode_lines(lines), len(lines))
+            self._writer.offer(now, _encode_lines(lines), len(lines))
         except Exception as error:  # noqa: BLE001 - as above
             self._writer.refuse(error, len(user_ids))
 
@@ -189,9 +184,11 @@ class PredictionLog:
 
 def features_digest(vector: NDArray[np.float64]) -> str:
     """Return 16 hexadecimal digits for an encoded vector (F,): BLAKE2b of its little-endian float64 bytes."""
-    if vector.dtype != _LITTLE_ENDIAN or not vector.flags.c_contiguous:
-        vector = np.ascontiguousarray(vector, _LITTLE_ENDIAN)
-    return blake2b(vector, digest_size=8).hexdigest()  # type: ignore[arg-type]  # an array is a buffer
+    return _digest(np.ascontiguousarray(vector, _LITTLE_ENDIAN).tobytes())
+
+
+def _digest(packed: bytes) -> str:
+    return blake2b(packed, digest_size=8).hexdigest()
 
 
 def read_log(folder: Path, first: date, last: date) -> Iterator[LogFile]:
@@ -244,7 +241,20 @@ class _Line(msgspec.Struct, frozen=True):
     source: Source
 
 
+_Row: TypeAlias = "tuple[float, str, str, str, float, Sequence[float], date | None, bool]"
+
+
+def _encoded(rows: list[_Row]) -> bytes:
+    return _encode_lines([_line(row) for row in rows])
+
+
+def _line(row: _Row) -> _Line:
+    seconds, row_id, user_id, version, score, cells, day, by_id = row
+    source: Source = "id" if by_id else "features"
+    digest = _digest(struct.pack(f"<{len(cells)}d", *cells))
+    return _Line(row_id, utc_text(seconds), user_id, version, float(score), digest, day, source)
+
+
 _LITTLE_ENDIAN = np.dtype("<f8")
-_encode = msgspec.json.Encoder().encode
 _encode_lines = msgspec.json.Encoder().encode_lines
 _decode = msgspec.json.Decoder(Served).decode

@@ -68,13 +68,31 @@ class Snapshot:
         """Return how long ago the as-of day ended, UTC; 0 while it lasts."""
         return max((now - self._end).total_seconds(), 0.0)
 
+    def cells(self, row: int) -> list[float]:
+        """Return a row as it is in the table.
+
+        Raises:
+            IndexError: There is no such row.
+        """
+        cells: list[float] = self.table.row(row).tolist()
+        return cells
+
     def at_risk(self, row: int) -> bool:
         """Return whether the user of a row is at risk.
 
         Raises:
             IndexError: There is no such row.
         """
-        return self.table.row(row).item(self._at_risk) == 1.0
+        return self.is_at_risk(self.cells(row))
+
+    def rows_at_risk(self, start: int, stop: int) -> NDArray[np.intp]:
+        """Return which of the rows from `start` to before `stop` are of users at risk."""
+        found: NDArray[np.intp] = np.flatnonzero(self.table.matrix[start:stop, self._at_risk] == 1.0) + start
+        return found
+
+    def is_at_risk(self, cells: list[float]) -> bool:
+        """Return whether the user of a row, as `cells` returns it, is at risk."""
+        return cells[self._at_risk] == 1.0
 
 
 class Binding:
@@ -105,7 +123,8 @@ class Binding:
         self._row = table.row
         self._columns = np.array([column_of.get(feature.name, 0) for feature in features], dtype=np.intp)
         self._gaps = np.array([feature.name not in column_of for feature in features], dtype=np.bool_)
-        self._has_gaps = bool(self.absent)
+        self._places: list[int] = self._columns.tolist()
+        self._holes: list[int] = np.flatnonzero(self._gaps).tolist()
         self._categories = tuple(
             _category(feature, position, column_of[feature.name], table.levels[feature.name])
             for position, feature in enumerate(features)
@@ -119,14 +138,18 @@ class Binding:
         Raises:
             IndexError: There is no such row.
         """
-        vector: NDArray[np.float64] = self._row(row)[self._columns]
+        return np.array(self.encoded(self.snapshot.cells(row)))
+
+    def encoded(self, cells: list[float]) -> list[float]:
+        """Return the model's vector of a row of the snapshot, as a list of F numbers."""
+        found = [cells[column] for column in self._places]
         for position, codes in self._codes:
-            code = vector.item(position)
+            code = found[position]
             if code == code:  # noqa: PLR0124 - NaN is no code, and isnan() takes longer
-                vector[position] = codes.get(code, UNSEEN)
-        if self._has_gaps:
-            vector[self._gaps] = np.nan
-        return vector
+                found[position] = codes.get(code, UNSEEN)
+        for position in self._holes:
+            found[position] = math.nan
+        return found
 
     def matrix(self, rows: Sequence[int] | NDArray[np.integer]) -> NDArray[np.float64]:
         """Return the vectors of several rows, (n, F).

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from churn_serving.intake.problems import RefusedError
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Generator
+
     from litestar.types import Receive
 
     from churn_serving.settings import ServingSettings
@@ -25,7 +27,8 @@ class ClientGoneError(Exception):
 class BodyReader:
     """Reads bodies, in one event loop.
 
-    One timer watches over all requests: a timer for each would cost more than reading a body.
+    Time is kept only for bodies that are not there when they are asked for, and by one timer for all of them: keeping
+    it for each would cost more than reading one.
 
     Args:
         settings: The largest size, the longest time.
@@ -53,13 +56,29 @@ class BodyReader:
         length = headers.get(b"content-length", b"")
         if length.isdigit() and int(length) > self._most:
             raise self._too_large()
+        coming: Any = receive()
+        try:
+            waits_for = coming.send(None)
+        except StopIteration as come:  # as nearly always: the body came together with the head
+            message = come.value
+        else:
+            return await self._in_time(_Begun(coming, waits_for), receive)
+        if message.get("more_body"):
+            return await self._in_time(_done(message), receive)
+        body = _part(message)
+        if len(body) > self._most:
+            raise self._too_large()
+        return body
+
+    async def _in_time(self, coming: Awaitable[Any], receive: Receive) -> bytes:
+        """The body of a request of which not all has come yet."""
         task: asyncio.Task[Any] = asyncio.current_task()  # type: ignore[assignment]
         loop = asyncio.get_running_loop()
         self._since[task] = loop.time()
         if not self._is_armed:
             self._arm(loop)
         try:
-            message = await receive()
+            message = await coming
             body = _part(message)
             if len(body) > self._most:
                 raise self._too_large()
@@ -96,6 +115,32 @@ class BodyReader:
 
     def _too_large(self) -> RefusedError:
         return RefusedError(413, f"the body is larger than {self._most:,} bytes (`max_body_bytes`): send fewer rows")
+
+
+class _Begun:
+    """A coroutine that has begun and waits for something: to be awaited to its end.
+
+    Args:
+        coroutine: The coroutine.
+        waits_for: What it handed out.
+    """
+
+    def __init__(self, coroutine: Any, waits_for: Any) -> None:
+        self._coroutine = coroutine
+        self._waits_for = waits_for
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        """Wait for what it waits for, then let it go on."""
+        try:
+            yield self._waits_for
+        except BaseException:
+            self._coroutine.close()
+            raise
+        return (yield from self._coroutine.__await__())
+
+
+async def _done(message: Any) -> Any:
+    return message
 
 
 def _part(message: Any) -> bytes:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from litestar import Response, get
 
 from churn_serving.openapi import refusals
@@ -48,9 +50,10 @@ def health(service: Injected) -> Ready:
     return readiness(service)
 
 
-@get("/metrics", operation_id="metrics", tags=["operations"], media_type="text/plain", sync_to_thread=True)
-def metrics(service: Injected) -> Response[bytes]:
+@get("/metrics", operation_id="metrics", tags=["operations"], media_type="text/plain")
+async def metrics(service: Injected) -> Response[bytes]:
     """Prometheus' text format."""
     if service.prediction_log is not None:
         service.telemetry.log_dropped(service.prediction_log.dropped)
-    return Response(service.telemetry.text(), media_type=METRICS_TYPE)
+    service.telemetry.settle()
+    return Response(await asyncio.to_thread(service.telemetry.text), media_type=METRICS_TYPE)

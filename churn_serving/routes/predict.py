@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 EXPLAIN = "explain"
 SWITCH = {"true": True, "false": False}
 
-BLOCK = 256
+BLOCK = 512
 """Rows of a batch that are scored before other requests get their turn."""
 
 EXPLAINED_BLOCK = 16
@@ -69,11 +69,11 @@ class Scoring:
         row = model.reader.row(body) if len(body) < LARGE else await asyncio.to_thread(model.reader.row, body)
         scored = self._predictor.one(serving, model, row)
         answer, risk = scored.answer, scored.answer.churn_risk
-        if risk is not None and scored.vector is not None:
+        if risk is not None and scored.cells is not None:
             self._telemetry.prediction(risk)
             if self._log is not None:
                 user, day, is_known = str(answer.user_id), answer.as_of_date, scored.place >= 0
-                self._log.record(request_id, user, model.version, risk, scored.vector, day, by_id=is_known)
+                self._log.record(request_id, user, model.version, risk, scored.cells, day, by_id=is_known)
             if is_explained:
                 add_reasons(serving, model, [row], [scored])
         return _ENCODER.encode(answer)

@@ -36,7 +36,7 @@ def user(request: Request, service: Injected) -> UserDetails:  # type: ignore[ty
     newest = history[-1] if history and history[-1].as_of_date == scored.answer.as_of_date else None
     return UserDetails(
         prediction=scored.answer,
-        at_risk=scored.vector is not None,
+        at_risk=scored.cells is not None,
         features=values_of(serving, scored),
         risk_rank=newest.risk_rank if newest else None,
         of=newest.of if newest else None,

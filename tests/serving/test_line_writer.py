@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from churn_serving.logs.line_writer import LineWriter, write_all
+from churn_serving.logs.line_writer import SLICE, LineWriter, write_all
 
 NEVER = 3600.0
 
@@ -42,8 +42,15 @@ class Blocked(Memory):
         super().write(lines)
 
 
-def offer(writer, record, lines=1):
-    writer.offer(0.0, f"{record}\n".encode() * lines, lines)
+def encode(records):
+    return "".join(f"{text}\n" for _, text in records).encode()
+
+
+def offer(writer, text, lines=1):
+    if lines == 1:
+        writer.record((0.0, text))
+    else:
+        writer.offer(0.0, f"{text}\n".encode() * lines, lines)
 
 
 def until(condition):
@@ -58,7 +65,7 @@ def writer_of():
     made = []
 
     def make(sink, **options):
-        made.append(LineWriter("test log", sink, **{"interval": NEVER} | options))
+        made.append(LineWriter("test log", encode, sink, **{"interval": NEVER} | options))
         return made[-1]
 
     yield make
@@ -191,6 +198,34 @@ def test_what_is_written_at_once_is_of_one_day(writer_of):
     assert slices == [(86_398.0, 2, b"x\nx\n"), (86_400.0, 1, b"x\n"), (86_399.0, 1, b"x\n")]
 
 
+def test_a_record_that_cannot_be_encoded_costs_only_itself(writer_of, caplog):
+    sink = Memory()
+    writer = writer_of(sink)
+    for text in ("before", "\ud800", "after"):
+        offer(writer, text)
+    writer.close()
+    assert sink.lines == ["before", "after"]
+    assert (writer.written, writer.dropped) == (2, 1)
+    assert "UnicodeEncodeError" in caplog.text
+
+
+def test_records_are_encoded_when_a_slice_is_full_and_at_the_end():
+    sizes = []
+
+    def count(records):
+        sizes.append(len(records))
+        return encode(records)
+
+    sink = Memory()
+    writer = LineWriter("test log", count, sink, interval=NEVER)
+    for number in range(2 * SLICE + 3):
+        offer(writer, number)
+    assert sizes == [SLICE, SLICE]
+    writer.close()
+    assert sizes == [SLICE, SLICE, 3]
+    assert len(sink.lines) == 2 * SLICE + 3
+
+
 def test_what_is_offered_after_the_end_is_dropped(writer_of):
     sink = Memory()
     writer = writer_of(sink)
@@ -226,7 +261,7 @@ def test_a_sink_that_hangs_holds_nobody_up(writer_of):
 @given(st.lists(st.integers(1, 400), max_size=60), st.integers(1, 5000))
 def test_every_line_is_written_or_counted(sizes, limit):
     sink = Memory()
-    writer = LineWriter("test log", sink, limit=limit, interval=0.0001)
+    writer = LineWriter("test log", encode, sink, limit=limit, interval=0.0001)
     for size in sizes:
         offer(writer, "x", size)
     assert writer.close()

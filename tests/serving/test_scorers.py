@@ -204,4 +204,3 @@ def test_bins_are_those_of_a_binary_search(cuts: list[float], values: list[float
     expected = np.searchsorted(thresholds, column)
     expected[-1] = len(thresholds) + 1
     assert bins.matrix(column[:, None])[:, 0].tolist() == expected.tolist()
-    assert [bins.row(np.array([value]))[0] for value in column] == expected.tolist()
