@@ -85,7 +85,7 @@ def create_app(settings: ServiceSettings | None = None) -> Litestar:
     models_watch = ModelWatch(registry, telemetry.reload_failure)
     followed = Followed(models_watch, Publication(published.features), service.history, keys)
     watcher = Watcher(current, followed, workers, serving.reload_seconds)
-    access_log = AccessLog(standard_output(), serving.access_log_sample)
+    access_log = AccessLog(standard_output(), serving.access_log_sample, is_shared=MULTIPROCESS in os.environ)
     scoring = prediction_routes(service)
     app = Litestar(
         route_handlers=[index, live, ready, health, metrics, *scoring, user, model, models, drift, reports, report],

@@ -7,16 +7,18 @@ any worker answers for all, and what a dead worker counted is not lost.
 from __future__ import annotations
 
 import os
+from bisect import bisect_left
+from collections import Counter as Counts
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import numpy as np
     from numpy.typing import NDArray
     from prometheus_client.registry import Collector
 
@@ -25,8 +27,6 @@ MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
 
 LATENCY_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 RISK_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
-
-LATENCY_BOUNDS, RISK_BOUNDS = np.array(LATENCY_BUCKETS), np.array(RISK_BUCKETS)
 
 SLICE = 64
 """What is counted at once. With several workers each request is, so that a worker that dies takes no counts with it."""
@@ -62,6 +62,7 @@ class Telemetry:
         self._dropped_before = 0
         self._waiting: list[tuple[str, str, int, float]] = []
         self._waiting_risks: list[float] = []
+        self._known: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         self._slice = 1 if os.environ.get(MULTIPROCESS) else SLICE
 
     def request(self, method: str, path: str, status: int, seconds: float) -> None:
@@ -78,19 +79,28 @@ class Telemetry:
 
     def _count_requests(self) -> None:
         waiting, self._waiting = self._waiting, []
-        for (method, path, status), of_kind in _by_kind(waiting).items():
-            name = method if method in METHODS else "OTHER"
-            self._requests.labels(name, path, str(status)).inc(len(of_kind))
-            _observe(self._latency.labels(name, path), LATENCY_BOUNDS, np.array(of_kind))
+        for kind, of_kind in _by_kind(waiting).items():
+            requests, latency = self._known.get(kind) or self._series(kind)
+            requests.inc(len(of_kind))
+            _observe(latency, LATENCY_BUCKETS, of_kind)
+
+    def _series(self, kind: tuple[str, str, int]) -> tuple[Counter, Histogram]:
+        method, path, status = kind
+        name = method if method in METHODS else "OTHER"
+        found = self._requests.labels(name, path, str(status)), self._latency.labels(name, path)
+        if name == method:
+            self._known[kind] = found
+        return found
 
     def _count_risks(self) -> None:
         risks, self._waiting_risks = self._waiting_risks, []
-        self.predictions(np.array(risks))
+        self._predictions.inc(len(risks))
+        _observe(self._risk, RISK_BUCKETS, risks)
 
     def predictions(self, risks: NDArray[np.float64]) -> None:
         """Count many scored rows (n,)."""
         self._predictions.inc(len(risks))
-        _observe(self._risk, RISK_BOUNDS, risks)
+        _observe(self._risk, RISK_BUCKETS, risks.tolist())
 
     def reload_failure(self) -> None:
         """Count a model that was refused."""
@@ -127,13 +137,14 @@ def _by_kind(requests: list[tuple[str, str, int, float]]) -> dict[tuple[str, str
     return found
 
 
-def _observe(histogram: Histogram, bounds: NDArray[np.float64], values: NDArray[np.float64]) -> None:
-    """Observe many values: the library's own way takes one at a time, and does not remember what it just did."""
-    counts = np.bincount(np.searchsorted(bounds, values), minlength=len(bounds) + 1)
-    for bucket, count in zip(histogram._buckets, counts.tolist(), strict=True):  # noqa: SLF001
-        if count:
-            bucket.inc(count)
-    histogram._sum.inc(float(values.sum()))  # noqa: SLF001
+def _observe(histogram: Histogram, bounds: tuple[float, ...], values: list[float]) -> None:
+    """Observe many values: the library's own way takes one at a time, and looks each bucket up anew."""
+    if len(values) == 1:
+        histogram.observe(values[0])
+        return
+    for place, count in Counts(bisect_left(bounds, value) for value in values).items():
+        histogram._buckets[place].inc(count)  # noqa: SLF001
+    histogram._sum.inc(sum(values))  # noqa: SLF001
 
 
 class _Whole:

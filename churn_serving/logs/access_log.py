@@ -59,6 +59,7 @@ class AccessLog:
     Args:
         stream: Where lines go; unbuffered, such as `standard_output()`.
         sample: Share of ordinary requests, 0 to 1.
+        is_shared: Whether other processes write to the stream too.
         slow_seconds: What took this long is always logged.
         queue: Lines that may wait to be written; more are dropped and counted.
         interval: Seconds until a line is written.
@@ -70,16 +71,19 @@ class AccessLog:
         stream: BinaryIO,
         sample: float,
         *,
+        is_shared: bool = True,
         slow_seconds: float = 0.5,
         queue: int = 65_536,
-        interval: float = 0.25,
+        interval: float = 0.5,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._sample = sample
         self._slow_seconds = slow_seconds
         self._clock = clock
         self._place = 0.0
-        self._writer = LineWriter("access log", self._encoded, StreamSink(stream), limit=queue, interval=interval)
+        self._writer = LineWriter(
+            "access log", self._encoded, StreamSink(stream, is_shared=is_shared), limit=queue, interval=interval
+        )
         self._leave = self._writer.record
 
     @property
@@ -142,11 +146,12 @@ class StreamSink:
 
     Args:
         stream: Unbuffered; stays open.
+        is_shared: Whether other processes write to it too.
     """
 
-    def __init__(self, stream: BinaryIO) -> None:
+    def __init__(self, stream: BinaryIO, *, is_shared: bool = True) -> None:
         self._stream = stream
-        self._longest = select.PIPE_BUF if _is_pipe(stream) else None
+        self._longest = select.PIPE_BUF if is_shared and _is_pipe(stream) else None
         self._is_torn = False
 
     def write(self, lines: Lines) -> None:

@@ -89,7 +89,7 @@ class PredictionLog:
         *,
         max_bytes: int = 64 * 2**20,
         queue: int = 65_536,
-        interval: float = 0.25,
+        interval: float = 0.5,
         clock: Callable[[], float] = time.time,
         host: str | None = None,
     ) -> None:
