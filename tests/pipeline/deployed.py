@@ -1,6 +1,7 @@
 """A deployment in a folder of its own, driven as an operator drives it: the `churn` command in child processes."""
 
 import contextlib
+import csv
 import json
 import os
 import shutil
@@ -116,11 +117,21 @@ class Child:
         assert finished.code == -signal.SIGKILL, f"it ended before it could be killed: {finished}"
         return finished
 
-    def kill_after(self, mark):
-        """Kill it as soon as a line of its progress has `mark`."""
+    def stop(self):
+        """End it as an operator would."""
+        self._process.terminate()
+        return self.finish()
+
+    def wait_for(self, mark):
+        """Return what follows `mark` in the line of its progress that has it."""
         with self._written:
             self._written.wait_for(lambda: self._said(mark) or not self._readers[1].is_alive(), PATIENCE)
         assert self._said(mark), f"it never said {mark!r}: {self._err}"
+        return next(line for line in self._err if mark in line).partition(mark)[2]
+
+    def kill_after(self, mark):
+        """Kill it as soon as a line of its progress has `mark`."""
+        self.wait_for(mark)
         return self.kill()
 
     def kill_when(self, happened):
@@ -182,6 +193,22 @@ class Deployment:
     def python(self, *arguments):
         """Run this interpreter to its end, as configured for the deployment."""
         return Child([sys.executable, *arguments], self.folder, self._environment({})).finish()
+
+    def daily_list(self):
+        """The newest predictions, one dict a user."""
+        with self.layout.latest_predictions.open(encoding="utf-8", newline="") as lines:
+            return list(csv.DictReader(lines))
+
+    @contextlib.contextmanager
+    def served(self):
+        """The scoring service, as long as the context lasts; gives its address."""
+        service = self.start("serve", "--port", "0")
+        try:
+            port = service.wait_for("listening on http://127.0.0.1:").partition('"')[0]
+            service.wait_for("Application startup complete")
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            service.stop().expect()
 
     @property
     def layout(self):

@@ -4,6 +4,7 @@ import csv
 import json
 import os
 
+import httpx
 import pytest
 from oulad_slice import FOLDER, LAST
 
@@ -55,3 +56,22 @@ def test_who_is_not_there_yet_is_in_the_quarantine(oulad):
     assert min(row["signup_date"] for row in rows) > LAST.isoformat()
     known = oulad.layout.users.read().column("user_id").to_pylist()
     assert not {row["user_id"] for row in rows} & set(known)
+
+
+def test_the_service_scores_real_students_as_the_batch_does_bit_for_bit(oulad, tmp_path):
+    deployment = oulad.copied(tmp_path)
+    model = deployment.registry.load(deployment.registry.production().version)
+    some = deployment.layout.training_set.read().slice(0, 3000)
+    expected = model.scorer.score(model.scorer.encode_columns(some)).tolist()
+    names = [spec.name for spec in model.scorer.features]
+    rows = [{name: row[name] for name in names} for row in some.select(names).to_pylist()]
+    with deployment.served() as url:
+        for start in range(0, len(rows), 1000):
+            body = {"instances": [{"user_id": n, "features": row} for n, row in enumerate(rows[start : start + 1000])]}
+            answer = httpx.post(f"{url}/predict/batch", json=body, timeout=60).raise_for_status().json()
+            risks = [found["churn_risk"] for found in answer["predictions"]]
+            assert risks == expected[start : start + 1000]
+        for number in range(0, len(rows), 100):
+            body = {"user_id": "somebody", "features": rows[number]}
+            answer = httpx.post(f"{url}/predict", json=body).raise_for_status().json()
+            assert answer["churn_risk"] == expected[number]
