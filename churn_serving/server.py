@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import gc
 import logging
 import os
@@ -127,6 +129,8 @@ def _freeze() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
+    with contextlib.suppress(OSError, AttributeError):  # glibc alone has it; it gives back what loading has used
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _serve_one(config: uvicorn.Config, socket: Socket) -> int:
