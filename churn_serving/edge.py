@@ -17,7 +17,7 @@ import msgspec
 from litestar.enums import ScopeType
 
 from churn_serving.intake.problems import RefusedError
-from churn_serving.openapi import PAGE_POLICY
+from churn_serving.openapi import OPEN, PAGE_POLICY
 from churn_serving.security import Denied
 
 if TYPE_CHECKING:
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from churn_serving.security import Keys
     from churn_serving.telemetry import Telemetry
 
-ALWAYS_ANSWERED = frozenset({"/live", "/ready", "/health", "/metrics"})
-"""Probes and Prometheus need no key, and are answered however busy the service is."""
+ALWAYS_ANSWERED = frozenset(OPEN)
+"""These are answered however busy the service is, too."""
 
 PREDICTING = frozenset({"predict"})
 """First parts of the paths that the scope `predict` opens; all others take `read`."""

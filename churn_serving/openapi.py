@@ -27,6 +27,9 @@ PAGE_POLICY = (
 )
 """What the document's pages may do: their viewers come from a CDN, as Litestar has it."""
 
+OPEN = ("/live", "/ready", "/health", "/metrics")
+"""Probes and Prometheus need no key."""
+
 TAGS = {
     "scoring": "Who is about to leave, and why.",
     "models": "What scores, and how it came to do so.",
@@ -123,6 +126,8 @@ def document(common: Json, serving: Serving, *, has_keys: bool, most_rows: int) 
     if has_keys:
         whole["components"]["securitySchemes"] = _SCHEMES
         whole["security"] = [{"bearer": []}, {"api_key": []}]
+        for path in OPEN:
+            whole["paths"][path]["get"]["security"] = []
     return whole
 
 

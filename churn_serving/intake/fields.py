@@ -79,6 +79,11 @@ def is_flag(value: float | None) -> bool:
     return value is None or value is ABSENT or value in {0, 1}
 
 
+def is_whole(value: object) -> bool:
+    """Whether a number with a fraction has none, as 7.0: to JSON that is a whole number too."""
+    return isinstance(value, float) and value.is_integer() and abs(value) <= LARGEST_ID
+
+
 def number_problem(spec: FeatureSpec, value: object) -> str:
     """Say what is wrong with the value of a number or flag; empty if nothing is."""
     wanted = "0, 1, true, false or null" if spec.kind == "flag" else "a number or null"

@@ -14,7 +14,7 @@ from msgspec import UNSET
 
 from churn_serving.encoding import UNSEEN
 from churn_serving.intake.diagnosis import check_request, read_json
-from churn_serving.intake.fields import ABSENT, UserIdField, batch_type, features_type, is_flag, request_type
+from churn_serving.intake.fields import ABSENT, UserIdField, batch_type, features_type, is_flag, is_whole, request_type
 from churn_serving.intake.problems import RefusedError, wrong_fields
 from churn_serving.schemas import FieldProblem
 
@@ -161,7 +161,8 @@ class Reader:
 
     def values(self, cells: Sequence[Any]) -> dict[str, Any]:
         """Return the values of `Row.cells` by feature name, None where missing."""
-        return {name: None if cell is ABSENT else cell for name, cell in zip(self._names, cells, strict=True)}
+        values = {name: None if cell is ABSENT else cell for name, cell in zip(self._names, cells, strict=True)}
+        return values | {self._names[place]: float(cells[place]) for place in self._flags if cells[place] in _SWITCHED}
 
     def _row(self, request: Any) -> Row:
         features = request.features
@@ -192,11 +193,17 @@ class Reader:
         return self._checked(read_json(body))
 
     def _checked(self, content: Any) -> Row:
+        if isinstance(content, dict) and is_whole(content.get("user_id")):
+            content["user_id"] = int(content["user_id"])
         check_request(content, self._specs)
         try:
             return self._row(msgspec.convert(content, self.request_type))
         except msgspec.ValidationError as error:  # a rule that the diagnosis does not know
             raise RefusedError(422, str(error)) from None
+
+
+_SWITCHED = (True, False)
+"""Flags may come as true and false; they are answered as 1 and 0."""
 
 
 class _Parts(msgspec.Struct, forbid_unknown_fields=True):

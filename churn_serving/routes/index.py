@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from litestar import get
 
+from churn_serving.openapi import refusals
+
 DOORS = {
     "service": "churn",
     "documentation": "/schema",
@@ -18,7 +20,7 @@ DOORS = {
 }
 
 
-@get("/", operation_id="index", tags=["operations"], sync_to_thread=False)
+@get("/", operation_id="index", tags=["operations"], responses=refusals(401, 403), sync_to_thread=False)
 def index() -> dict[str, str]:
     """Where everything is."""
     return DOORS
