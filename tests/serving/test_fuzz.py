@@ -44,7 +44,7 @@ def faults(server):
 
 def test_two_thousand_requests_find_nothing_that_the_document_does_not_say(whole, tmp_path):
     with whole.server() as server:
-        assert fuzz(server, tmp_path, "--max-examples", "150") >= 2000
+        assert fuzz(server, tmp_path, "--max-examples", "200") >= 2000
         assert server.fresh("GET", "/ready").status_code == 200
         assert faults(server) == []
 
