@@ -7,8 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-NAMES = ("first_run", "features", "serving", "oulad")
-HAS_QUICK = ("features", "serving")
+NAMES = ("first_run", "features", "serving", "swap", "oulad")
+HAS_QUICK = ("features", "serving", "swap")
 
 
 def main() -> int:
