@@ -88,6 +88,8 @@ class ServerProcess:
         if core is not None:
             os.sched_setaffinity(self._process.pid, {core})  # before it has threads, which take after it
         self._drain = subprocess.Popen(["cat"], stdin=self._process.stdout, stdout=subprocess.DEVNULL)
+        if core is not None and (others := os.sched_getaffinity(0) - {core}):
+            os.sched_setaffinity(self._drain.pid, others)  # what reads the log is no part of what is measured
 
     def __enter__(self) -> Self:
         """Wait until it answers.
