@@ -1,8 +1,13 @@
-"""A server in a process of its own, on a processor of its own: started, awaited, measured, stopped."""
+"""A server in a process of its own, on a processor of its own: started, awaited, measured, stopped.
+
+Several may share a processor, so each is suspended but while it is measured: even a server at rest looks for news.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import socket
 import subprocess
 import time
@@ -13,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from types import TracebackType
 
 START_SECONDS = 60.0
@@ -92,7 +97,7 @@ class ServerProcess:
             os.sched_setaffinity(self._drain.pid, others)  # what reads the log is no part of what is measured
 
     def __enter__(self) -> Self:
-        """Wait until it answers.
+        """Wait until it answers, then suspend it.
 
         Raises:
             RuntimeError: It does not start; the message has what it said.
@@ -103,6 +108,7 @@ class ServerProcess:
                 self._stop()
                 raise RuntimeError(f"{self.name} does not start:\n{self._errors.read_text()[-2000:]}")
             time.sleep(0.05)
+        self._process.send_signal(signal.SIGSTOP)
         return self
 
     def __exit__(
@@ -110,6 +116,15 @@ class ServerProcess:
     ) -> None:
         """Stop it."""
         self._stop()
+
+    @contextlib.contextmanager
+    def awake(self) -> Iterator[None]:
+        """Let it run for a while."""
+        self._process.send_signal(signal.SIGCONT)
+        try:
+            yield
+        finally:
+            self._process.send_signal(signal.SIGSTOP)
 
     def cpu_seconds(self) -> float:
         """Return user and system time of all threads so far, to the nanosecond; /proc has it in ticks of 10 ms."""
@@ -151,6 +166,7 @@ class ServerProcess:
 
     def _stop(self) -> None:
         self._process.terminate()
+        self._process.send_signal(signal.SIGCONT)
         try:
             self._process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:

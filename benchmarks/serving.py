@@ -176,11 +176,12 @@ def latency(case: Case, *, spin: bool) -> list[Line]:
     The quietest of a few runs counts: what another process does at the same time only ever adds. If even then requests
     found no free connection, the server was not loaded in part but overrun, and the ratio would say nothing.
     """
-    saturating = _saturating_rate(case)
-    runs = [
-        open_loop(case.traffic, LATENCY_CONNECTIONS, LATENCY_LOAD * saturating, LATENCY_SECONDS, spin=spin)
-        for _ in range(LATENCY_ROUNDS)
-    ]
+    with case.server.awake():
+        saturating = _saturating_rate(case)
+        runs = [
+            open_loop(case.traffic, LATENCY_CONNECTIONS, LATENCY_LOAD * saturating, LATENCY_SECONDS, spin=spin)
+            for _ in range(LATENCY_ROUNDS)
+        ]
     half, most, held_up = min(
         (*(float(value) * 1e3 for value in np.percentile(run.seconds, [50, 99])), run.held_up * 100) for run in runs
     )
@@ -216,7 +217,8 @@ def memory(servers: Sequence[ServerProcess], after: str) -> list[Line]:
 def dropped(case: Case) -> Line:
     """Tell how many rows the prediction log could not take: a closed loop leaves its writer no rest."""
     prefix = b"churn_prediction_log_dropped_total "
-    found = [line for line in case.server.get("/metrics").splitlines() if line.startswith(prefix)]
+    with case.server.awake():
+        found = [line for line in case.server.get("/metrics").splitlines() if line.startswith(prefix)]
     return Line(f"{case.server.name}, rows that the prediction log dropped", float(found[0].split()[1]), "")
 
 

@@ -103,9 +103,10 @@ def rounds(comparisons: Sequence[Comparison], times: int) -> None:
 
 def _load(case: Case) -> tuple[int, float, float]:
     """Return answers, CPU seconds and seconds of one round."""
-    start = case.server.settled_cpu_seconds()
-    answers = closed_loop(case.traffic, CONNECTIONS, lambda: case.server.cpu_seconds() - start >= ROUND_CPU_SECONDS)
-    spent = case.server.settled_cpu_seconds() - start
+    with case.server.awake():
+        start = case.server.settled_cpu_seconds()
+        answers = closed_loop(case.traffic, CONNECTIONS, lambda: case.server.cpu_seconds() - start >= ROUND_CPU_SECONDS)
+        spent = case.server.settled_cpu_seconds() - start
     if case.deployment is not None:
         for body in answers.bodies:
             _check(body)

@@ -91,6 +91,10 @@ class Exchange:
         await self._send({"type": "http.response.start", "status": status, "headers": head})
         await self._send({"type": "http.response.body", "body": body, "more_body": False})
 
+    def let_go(self) -> None:
+        """Forget the way to the client, which leads back here: such a ring would wait for the collector to find it."""
+        del self._send
+
     async def send(self, message: Message) -> None:
         """Pass a part of an answer of Litestar's on, the head with our headers."""
         if message["type"] == "http.response.start":
@@ -154,6 +158,7 @@ class Edge:
         finally:
             self._running -= 1
             self._note(scope, exchange, perf_counter() - started)
+            exchange.let_go()
 
     async def _pass(self, scope: Scope, receive: Receive, exchange: Exchange, headers: dict[bytes, bytes]) -> None:
         path = scope["path"]

@@ -11,7 +11,7 @@ import numpy as np
 from churn_serving.errors import EncodingError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -43,7 +43,8 @@ class Encoder:
     def __init__(self, features: tuple[FeatureSpec, ...]) -> None:
         self.features = features
         self.names = tuple(feature.name for feature in features)
-        self._pack = struct.Struct(f"{len(features)}d").pack
+        self.packed = struct.Struct(f"<{len(features)}d").pack
+        """Return the F numbers of a vector, each an argument, as bytes: float64, little-endian."""
         self._levels = tuple(
             (
                 position,
@@ -74,7 +75,7 @@ class Encoder:
             struct.error: A number is None, or no number.
         """
         self.code(cells)
-        return np.frombuffer(self._pack(*cells))
+        return np.frombuffer(self.packed(*cells), "<f8")
 
     def code(self, cells: list[Any]) -> None:
         """Put codes in the place of the categories of a row as `cells` takes it."""
@@ -82,15 +83,11 @@ class Encoder:
             code = levels.get(cells[position])
             cells[position] = _code_beyond(cells[position]) if code is None else code
 
-    def cell_rows(self, rows: list[list[Any]]) -> NDArray[np.float64]:
-        """Return the matrix (n, F) of n lists as `cells` takes them. The lists are used up."""
-        for position, levels in self._levels:
-            get = levels.get
-            for row in rows:
-                code = get(row[position])
-                row[position] = _code_beyond(row[position]) if code is None else code
-        packed = b"".join([self._pack(*row) for row in rows])  # eight times as fast as making an array of lists
-        return np.frombuffer(packed).reshape(len(rows), len(self.names))
+    def cell_columns(self, columns: Sequence[Sequence[Any]]) -> NDArray[np.float64]:
+        """Return the matrix (n, F) of F columns of n values as `cells` takes them."""
+        levels = dict(self._levels)
+        coded = [self._coded(column, levels.get(position)) for position, column in enumerate(columns)]
+        return np.stack(coded, axis=1) if coded else np.empty((0, len(self.names)))
 
     def columns(self, table: Columns) -> NDArray[np.float64]:
         """Return the matrix (n, F) of a table that has every feature as a column.
@@ -107,6 +104,16 @@ class Encoder:
         for position, column in enumerate(encoded):
             matrix[:, position] = column
         return matrix
+
+    @staticmethod
+    def _coded(column: Sequence[Any], levels: Mapping[Any, float] | None) -> NDArray[np.float64]:
+        if levels is not None:
+            codes = [levels.get(value) for value in column]
+            column = [_code_beyond(value) if code is None else code for code, value in zip(codes, column, strict=True)]
+        try:
+            return np.frombuffer(struct.pack(f"{len(column)}d", *column))  # four times as fast as making an array
+        except struct.error:  # somewhere is a null
+            return np.array(column, dtype=np.float64)
 
     def _column(self, table: Columns, name: str, levels: Mapping[Any, float] | None) -> NDArray[np.float64]:
         try:

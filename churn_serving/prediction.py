@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from churn_serving.intake.reader import Row
+    from churn_serving.intake.reader import Row, Rows
     from churn_serving.online.snapshot import Binding, Snapshot
     from churn_serving.serving import Serving
     from churn_serving.serving_model import ServingModel
@@ -93,7 +93,7 @@ class Predictor:
             _remark(serving, model, row, scored)
         return scored
 
-    def many(self, serving: Serving, model: ServingModel, rows: Sequence[Row | RefusedError]) -> Block:
+    def many(self, serving: Serving, model: ServingModel, asked: Rows) -> Block:
         """Score many rows at once; each gets the same bits as alone. A row that cannot be scored is its refusal."""
         block = Block([])
         now = self._now()
@@ -101,7 +101,7 @@ class Predictor:
         known: list[int] = []
         places: list[int] = []
         today = now.date()
-        for number, row in enumerate(rows):
+        for number, row in enumerate(asked.rows):
             if isinstance(row, RefusedError):
                 block.answers.append(row)
             elif row.cells is not None:
@@ -115,11 +115,10 @@ class Predictor:
                     places.append(place)
         block.scored, block.places = given + known, [-1] * len(given) + places
         if block.scored:
-            cells = [rows[number].cells for number in given]  # type: ignore[union-attr]
-            parts = [model.reader.matrix(cells)] if given else []  # type: ignore[arg-type]
-            parts += [_binding(serving).matrix(places)] if known else []
-            block.matrix = parts[0] if len(parts) == 1 else np.concatenate(parts)
-            _score(serving, model, rows, block)
+            block.matrix = asked.matrix
+            if known:
+                block.matrix = np.concatenate([asked.matrix, _binding(serving).matrix(places)])
+            _score(serving, model, asked.rows, block)
         return block
 
     def _known_or_refusal(
@@ -200,16 +199,17 @@ def _answer(model: ServingModel, row: Row, day: date) -> Prediction:
 
 
 def _score(serving: Serving, model: ServingModel, rows: Sequence[Any], block: Block) -> None:
-    """Put the scores of a block into its answers."""
+    """Put the scores of a block into its answers, and say what is unusual about rows."""
     block.risks = model.scorer.score(block.matrix)
     band_of, answers = model.bands.of, block.answers
-    for number, risk in zip(block.scored, block.risks.tolist(), strict=True):
-        answers[number].churn_risk = risk  # type: ignore[union-attr]
-        answers[number].risk_band = band_of(risk)  # type: ignore[union-attr]
-    for found in model.reader.remarkable(block.matrix).tolist():
+    missing = model.reader.missing_of_rows(block.matrix)
+    for number, risk, names in zip(block.scored, block.risks.tolist(), missing, strict=True):
+        answer: Prediction = answers[number]  # type: ignore[assignment]
+        answer.churn_risk, answer.risk_band, answer.missing_features = risk, band_of(risk), names
+    for found in model.reader.rows_with_unseen(block.matrix):
         number, place = block.scored[found], block.places[found]
-        cells: list[float] = block.matrix[found].tolist()
-        _remark(serving, model, rows[number], Scored(answers[number], cells, place))
+        values = _values(serving, model, rows[number], place)
+        answers[number].unseen_categories = model.reader.unseen(block.matrix[found].tolist(), values)  # type: ignore[union-attr]
     if not np.isfinite(block.risks).all():
         _refuse_endless(rows, block)
 

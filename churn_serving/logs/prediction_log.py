@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -114,7 +113,7 @@ class PredictionLog:
         user_id: str,
         version: str,
         score: float,
-        cells: Sequence[float],
+        packed: bytes,
         as_of_date: date | None,
         *,
         by_id: bool,
@@ -126,11 +125,12 @@ class PredictionLog:
             user_id: As the client wrote it.
             version: The model's version.
             score: Probability of churn.
-            cells: The encoded row, F numbers; must not be changed afterwards.
+            packed: The encoded row: F numbers, float64, little-endian. Kept as numbers until it is written, a row would
+                take ten times the room, out of the processor's caches.
             as_of_date: Day of the features, if known.
             by_id: Whether the features were looked up, and did not come with the request.
         """
-        self._leave((self._clock(), row_id, user_id, version, score, cells, as_of_date, by_id))
+        self._leave((self._clock(), row_id, user_id, version, score, packed, as_of_date, by_id))
 
     def record_many(  # noqa: PLR0913, PLR0917 - as above
         self,
@@ -241,7 +241,7 @@ class _Line(msgspec.Struct, frozen=True):
     source: Source
 
 
-_Row: TypeAlias = "tuple[float, str, str, str, float, Sequence[float], date | None, bool]"
+_Row: TypeAlias = "tuple[float, str, str, str, float, bytes, date | None, bool]"
 
 
 def _encoded(rows: list[_Row]) -> bytes:
@@ -249,10 +249,9 @@ def _encoded(rows: list[_Row]) -> bytes:
 
 
 def _line(row: _Row) -> _Line:
-    seconds, row_id, user_id, version, score, cells, day, by_id = row
+    seconds, row_id, user_id, version, score, packed, day, by_id = row
     source: Source = "id" if by_id else "features"
-    digest = _digest(struct.pack(f"<{len(cells)}d", *cells))
-    return _Line(row_id, utc_text(seconds), user_id, version, float(score), digest, day, source)
+    return _Line(row_id, utc_text(seconds), user_id, version, float(score), _digest(packed), day, source)
 
 
 _LITTLE_ENDIAN = np.dtype("<f8")

@@ -82,7 +82,7 @@ class BodyReader:
             body = _part(message)
             if len(body) > self._most:
                 raise self._too_large()
-            return await self._rest(bytearray(body), receive) if message.get("more_body") else body
+            return await self._rest(body, receive) if message.get("more_body") else body
         except asyncio.CancelledError as cancelled:
             if cancelled.args != (_LATE,):
                 raise
@@ -91,14 +91,16 @@ class BodyReader:
         finally:
             del self._since[task]
 
-    async def _rest(self, body: bytearray, receive: Receive) -> bytes:
+    async def _rest(self, body: bytes, receive: Receive) -> bytes:
+        parts, size = [body], len(body)
         while True:
             message = await receive()
-            body += _part(message)
-            if len(body) > self._most:
+            parts.append(_part(message))
+            size += len(parts[-1])
+            if size > self._most:
                 raise self._too_large()
             if not message.get("more_body"):
-                return bytes(body)
+                return b"".join(parts)
 
     def _arm(self, loop: asyncio.AbstractEventLoop) -> None:
         self._is_armed = True

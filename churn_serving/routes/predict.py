@@ -24,7 +24,6 @@ from churn_serving.service import Service, require_model
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from churn_serving.intake.reader import Row
     from churn_serving.serving_model import ServingModel
 
 EXPLAIN = "explain"
@@ -73,7 +72,8 @@ class Scoring:
             self._telemetry.prediction(risk)
             if self._log is not None:
                 user, day, is_known = str(answer.user_id), answer.as_of_date, scored.place >= 0
-                self._log.record(request_id, user, model.version, risk, scored.cells, day, by_id=is_known)
+                packed = model.scorer.encoder.packed(*scored.cells)
+                self._log.record(request_id, user, model.version, risk, packed, day, by_id=is_known)
             if is_explained:
                 add_reasons(serving, model, [row], [scored])
         return _ENCODER.encode(answer)
@@ -87,18 +87,16 @@ class Scoring:
         serving = self._current.serving
         model = require_model(serving)
         is_explained = _is_explained(query)
-        rows: list[Row] | list[Row | RefusedError] | None = model.reader.sound_rows(body, self._most_rows)
-        if rows is None:
-            rows = await asyncio.to_thread(model.reader.rows, body, self._most_rows)
+        asked = model.reader.sound_rows(body, self._most_rows)
+        if asked is None:
+            asked = await asyncio.to_thread(model.reader.rows, body, self._most_rows)
         answers: list[Prediction | RefusedRow] = []
-        step = EXPLAINED_BLOCK if is_explained else BLOCK
-        for start in range(0, len(rows), step):
+        for start, some in asked.blocks(EXPLAINED_BLOCK if is_explained else BLOCK):
             if start:
                 await asyncio.sleep(0)
-            some = rows[start : start + step]
             block = self._predictor.many(serving, model, some)
             if is_explained:
-                add_block_reasons(serving, model, some, block)
+                add_block_reasons(serving, model, some.rows, block)
             self._note(model, request_id, start, block)
             answers += [_refused_row(found) if isinstance(found, RefusedError) else found for found in block.answers]
         return _ENCODER.encode(BatchPrediction(predictions=answers))

@@ -90,3 +90,22 @@ def test_a_batch_gives_each_row_the_reasons_that_it_has_on_its_own(served):
         assert [reason["contribution"] for reason in found["reasons"]] == pytest.approx(
             [reason["contribution"] for reason in alone["reasons"]], abs=1e-12
         )
+
+
+def test_rows_with_and_without_nulls_and_gaps_say_what_they_lack(served):
+    values = next(iter(PEOPLE.values()))
+    gap = {name: value for name, value in values.items() if name != "trend"}
+    null = values | {"trend": None}
+    requests = [{"user_id": "a", "features": features} for features in (values, gap, null, gap | {"plan": None})]
+    found = batch(served.http, requests)
+    assert found == [predict(served.http, **request) for request in requests]
+    assert [("trend" in row["missing_features"]) for row in found] == [False, True, True, True]
+    assert "plan" in found[3]["missing_features"]
+
+
+def test_a_feature_given_twice_is_found_beside_one_that_is_not_given(served):
+    twice = b'{"user_id":"a","features":{"trend":1,"trend":1}}'
+    body = b'{"instances":[{"user_id":"b","features":{"trend":1}},' + twice + b"]}"
+    first, second = served.http.post("/predict/batch", content=body).json()["predictions"]
+    assert first["churn_risk"] > 0
+    assert "more than once" in json.dumps(second["error"])

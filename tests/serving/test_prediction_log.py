@@ -38,7 +38,7 @@ def log_into(folder, clock=None, **options):
 
 
 def record(log, user_id="u1", *, row_id="r1", score=0.25, vector=VECTOR, by_id=True):
-    log.record(row_id, user_id, "candidate_hgb_20260105T030012Z", score, vector, DAY, by_id=by_id)
+    log.record(row_id, user_id, "candidate_hgb_20260105T030012Z", score, vector.tobytes(), DAY, by_id=by_id)
 
 
 def rows_of(folder, first=DAY, last=None):
@@ -70,7 +70,7 @@ def test_a_line_says_who_was_scored_how_by_what_and_when(tmp_path):
 
 def test_a_day_of_the_features_may_be_unknown(tmp_path):
     log = log_into(tmp_path)
-    log.record("r", "u", "v", 0.5, VECTOR, None, by_id=False)
+    log.record("r", "u", "v", 0.5, VECTOR.tobytes(), None, by_id=False)
     log.close()
     (row,) = rows_of(tmp_path)
     assert (row.as_of_date, row.source) == (None, "features")
@@ -110,7 +110,8 @@ def test_a_batch_is_written_as_if_row_by_row(tmp_path):
     batch, single = log_into(tmp_path / "batch"), log_into(tmp_path / "single")
     batch.record_many("r", range(10, 5010), users, "v", scores, matrix, days, by_id)
     for row in range(5000):
-        single.record(f"r/{row + 10}", users[row], "v", scores[row], matrix[row], days[row], by_id=by_id[row])
+        packed = matrix[row].tobytes()
+        single.record(f"r/{row + 10}", users[row], "v", scores[row], packed, days[row], by_id=by_id[row])
     assert batch.close()
     assert single.close()
     assert batch.written == single.written == 5000
@@ -349,7 +350,8 @@ log = PredictionLog(Path(sys.argv[1]), interval=0.01)
 number = 0
 while True:
     for _ in range(50):
-        log.record(str(number), f"u{number}", "v", 0.5, np.array([float(number)]), dt.date(2026, 1, 5), by_id=True)
+        packed = np.array([float(number)]).tobytes()
+        log.record(str(number), f"u{number}", "v", 0.5, packed, dt.date(2026, 1, 5), by_id=True)
         number += 1
     print(log.written, flush=True)
     time.sleep(0.001)
