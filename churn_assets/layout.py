@@ -236,6 +236,32 @@ class Layout:
         """A copy of the newest day's drift report."""
         return self.metrics / "data_drift_latest.json"
 
+    def feed_profile(self, day: date) -> Path:
+        """What a day's raw events look like: how many, how much, what is missing."""
+        return self.data / "monitoring" / "feed" / f"{day.isoformat()}.json"
+
+    def outcomes_file(self, day: date) -> Path:
+        """Predictions as of a day, each with what happened since; once the labels have matured."""
+        return self.data / "monitoring" / "outcomes" / f"{day.isoformat()}.parquet"
+
+    def performance_file(self, day: date) -> Path:
+        """The performance report of a day, for machines."""
+        return self.metrics / f"performance_{day.isoformat()}.json"
+
+    @property
+    def latest_performance(self) -> Path:
+        """A copy of the newest day's performance report."""
+        return self.metrics / "performance_latest.json"
+
+    def performance_page(self, day: date) -> Path:
+        """The performance report of a day, for people."""
+        return self.reports / f"performance_{day.isoformat()}.html"
+
+    @property
+    def told(self) -> Path:
+        """What people have been told, and when: so that nothing is told twice."""
+        return self.artifacts / "notifications.json"
+
     def score_proxy_file(self, day: date) -> Path:
         """What a day's scores look like."""
         return self.metrics / f"score_proxy_{day.isoformat()}.json"

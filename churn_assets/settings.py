@@ -36,14 +36,28 @@ TimeZone = Annotated[str, AfterValidator(_known_zone)]
 Cron = Annotated[str, AfterValidator(_cron)]
 
 
+Scenario = Literal[
+    "behaviour",
+    "gradual",
+    "countries",
+    "new_source",
+    "season",
+    "minutes_in_seconds",
+    "half_missing",
+    "concept",
+]
+
+
 class SyntheticSettings(Section):
     """The generated platform."""
 
     seed: int = 7
     users: int = Field(default=2000, ge=1, le=50_000_000, description="Signed up by the 150th day.")
     history_days: int = Field(default=150, ge=1, le=3650, description="Days of history before the first run.")
-    drift: float = Field(default=0.0, ge=0.0, le=1.0, description="Strength of a shift in behaviour.")
-    drift_from: date | None = Field(default=None, description="First shifted day.")
+    scenario: Scenario = Field(default="behaviour", description="What happens if `drift` is above 0.")
+    drift: float = Field(default=0.0, ge=0.0, le=1.0, description="Strength of the scenario.")
+    drift_from: date | None = Field(default=None, description="Its first day; else the first day of history.")
+    drift_until: date | None = Field(default=None, description="Its last day; else it stays.")
 
 
 class FileSettings(Section):
@@ -256,6 +270,39 @@ class DriftSettings(Section):
         return self
 
 
+class QualitySettings(Section):
+    """When a day's feed is broken rather than different."""
+
+    baseline_days: Days = Field(default=28, description="Days before it that a day is compared with.")
+    min_volume: Share = Field(default=0.6, description="Fewer events than this share of the usual is a fault.")
+    max_volume: float = Field(default=2.5, gt=1, description="More events than this multiple of the usual is a fault.")
+    max_null_rise: Share = Field(default=0.2, description="A larger rise of a column's share of nulls is a fault.")
+    max_duplicates: Share = Field(default=0.05, description="A larger rise of the share of repeated rows is a fault.")
+    max_scale: float = Field(default=5.0, gt=1, description="A median that moved by such a factor is another unit.")
+    settles_after_days: Days = Field(
+        default=7, description="So many days at a new volume are the new usual: people changed, not the feed."
+    )
+
+
+class PerformanceSettings(Section):
+    """When predictions are judged by what happened."""
+
+    weeks: int = Field(default=26, ge=1, le=520, description="Weeks of as-of dates that are reported.")
+    judged_days: Days = Field(default=14, description="As-of dates, newest mature ones, that decide about an alert.")
+    max_pr_auc_drop: Share = Field(default=0.10, description="PR-AUC below the expected one from which an alert comes.")
+    max_roc_auc_drop: Share = Field(default=0.05, description="The same for ROC-AUC.")
+    min_positives: int = Field(default=30, ge=1, description="Fewer people who left say nothing.")
+    bootstrap_replicates: int = Field(default=200, ge=20, le=5000)
+
+
+class RetrainingSettings(Section):
+    """How alerts are answered."""
+
+    cooldown_days: Days = Field(default=7, description="A standing alert is answered again after so many days.")
+    max_attempts: int = Field(default=3, ge=1, le=10, description="Retrains of one answer, if they fail.")
+    refusals_to_tell: int = Field(default=3, ge=1, description="Refusals in a row after which a person is needed.")
+
+
 class ScoringSettings(Section):
     """The daily list."""
 
@@ -274,7 +321,10 @@ class ScheduleSettings(Section):
 class NotifySettings(Section):
     """Whom to tell."""
 
-    urls: list[str] = Field(default_factory=list, description="Apprise URLs.")
+    urls: list[str] = Field(default_factory=list, description="Apprise URLs: mail, Slack, Teams, webhooks and more.")
+    repeat_days: Days = Field(default=7, description="What still holds is told again after so many days.")
+    min_free_gb: float = Field(default=2.0, ge=0, description="Less free disk than this is told.")
+    stale_after_days: Days = Field(default=2, description="Predictions so far behind are told.")
 
 
 class Settings(Section):
@@ -292,6 +342,9 @@ class Settings(Section):
     training: TrainingSettings = TrainingSettings()
     scoring: ScoringSettings = ScoringSettings()
     drift: DriftSettings = DriftSettings()
+    quality: QualitySettings = QualitySettings()
+    performance: PerformanceSettings = PerformanceSettings()
+    retraining: RetrainingSettings = RetrainingSettings()
     schedules: ScheduleSettings = ScheduleSettings()
     serving: ServingSettings = ServingSettings()
     notify: NotifySettings = NotifySettings()
