@@ -7,8 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-NAMES = ("first_run", "features", "serving", "swap", "oulad")
-HAS_QUICK = ("features", "serving", "swap")
+NAMES = ("first_run", "features", "serving", "swap", "oulad", "oulad_drift", "year")
+HAS_QUICK = ("features", "serving", "swap", "year")
 
 
 def main() -> int:

@@ -124,6 +124,30 @@ def drift(day: Day = None, as_json: AsJson = False) -> None:
         raise typer.Exit(ALERT)
 
 
+@app.command("demo-drift")
+def demo_drift(
+    strength: Annotated[float | None, typer.Option(min=0.01, max=1.0, help="How strong the shift is.")] = None,
+    off: Annotated[bool, typer.Option("--off", help="Take the shift away again.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Shift the generated source for its newest days and rebuild them, so that the loop can be watched."""
+    from churn_assets.automation.launch import run_job
+    from churn_assets.demo import STRENGTH, shifted_snapshots, start_demo, stop_demo
+
+    workspace = _workspace()
+    demo = stop_demo(workspace) if off else start_demo(workspace, STRENGTH if strength is None else strength)
+    if demo is None:
+        _say("Nothing is shifted.")
+        return
+    last = workspace.settings.yesterday
+    run_job("history_job", (demo.first_day, last), trigger="churn demo-drift")
+    if snapshots := shifted_snapshots(workspace, demo):
+        run_job("drift_job", snapshots, assets=["user_features"], trigger="churn demo-drift")
+    then = "churn drift" if off else "churn drift (alerts: exit code 2), then make ui"
+    shown = {"shifted": not off, "strength": demo.strength, "from": demo.first_day, "to": last, "next": then}
+    _print(shown, as_json=as_json)
+
+
 @app.command()
 def status(as_json: AsJson = False) -> None:
     """One screen: the production model, runs, schedules, drift, disk, the service.
@@ -143,6 +167,19 @@ def serve(context: typer.Context) -> None:
     """The scoring service over HTTP; `churn serve --help` has its options."""
     # In the place of this process: signals reach the service, and nothing of the pipeline stays in memory.
     os.execv(sys.executable, [sys.executable, "-m", "churn_serving", *context.args])  # noqa: S606 - that is the point
+
+
+@app.command("notify-test")
+def notify_test(as_json: AsJson = False) -> None:
+    """Send a test message through each channel of `notify.urls`; exits with 1 if one fails or there is none."""
+    from churn_assets.notify import notifier
+
+    sent = notifier.notify_test(_workspace())
+    if not sent:
+        _fail(notifier.NOT_CONFIGURED)
+    _print({one.channel: one.problem or "worked" for one in sent}, as_json=as_json)
+    if not all(one.worked for one in sent):
+        raise typer.Exit(1)
 
 
 @keys.command("new")

@@ -231,6 +231,10 @@ class Layout:
         """The drift report of a day, for machines."""
         return self.metrics / f"data_drift_{day.isoformat()}.json"
 
+    def drift_files(self) -> list[Path]:
+        """The drift reports of all days, oldest first."""
+        return sorted(self.metrics.glob("data_drift_[0-9]*.json"))
+
     @property
     def latest_drift(self) -> Path:
         """A copy of the newest day's drift report."""
@@ -256,6 +260,11 @@ class Layout:
     def performance_page(self, day: date) -> Path:
         """The performance report of a day, for people."""
         return self.reports / f"performance_{day.isoformat()}.html"
+
+    @property
+    def claims(self) -> Path:
+        """Who is about to ask for a run."""
+        return self.artifacts / "claims"
 
     @property
     def told(self) -> Path:

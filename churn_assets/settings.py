@@ -59,6 +59,12 @@ class SyntheticSettings(Section):
     drift_from: date | None = Field(default=None, description="Its first day; else the first day of history.")
     drift_until: date | None = Field(default=None, description="Its last day; else it stays.")
 
+    @model_validator(mode="after")
+    def _ends_after_it_begins(self) -> Self:
+        if self.drift_from and self.drift_until and self.drift_until < self.drift_from:
+            raise ValueError("drift_until must not be before drift_from")
+        return self
+
 
 class FileSettings(Section):
     """One table of a file source, and how its columns are called.
@@ -257,16 +263,23 @@ class TrainingSettings(GateSettings):
 class DriftSettings(Section):
     """When the scored population is no longer the one that was learned from."""
 
-    warn_psi: float = Field(default=0.10, gt=0)
-    alert_psi: float = Field(default=0.25, gt=0)
+    warn_psi: float = Field(default=0.10, gt=0, description="Of a feature: worth a look.")
+    alert_psi: float = Field(default=0.25, gt=0, description="Of a feature: a large shift; by itself it only warns.")
+    warn_score_psi: float = Field(default=0.05, gt=0, description="Of the score: from here on it warns.")
+    alert_score_psi: float = Field(default=0.08, gt=0, description="Of the score: such a day calls for an alert.")
+    alert_promise_drop: Share = Field(
+        default=0.05, gt=0, description="ROC-AUC that the scores promise less than in the holdout: the same."
+    )
+    consecutive_days: int = Field(default=3, ge=1, le=30, description="So many days in a row make an alert.")
+    evidently: bool = Field(default=True, description="Whether Evidently draws a page behind the report.")
     page_rows: int = Field(default=20_000, ge=100, le=50_000, description="Rows of the sample that Evidently draws.")
 
     page_features: int = Field(default=15, ge=1, description="Features that Evidently draws: those that moved most.")
 
     @model_validator(mode="after")
     def _warns_before_it_alerts(self) -> Self:
-        if self.warn_psi >= self.alert_psi:
-            raise ValueError("warn_psi must be below alert_psi")
+        if self.warn_psi >= self.alert_psi or self.warn_score_psi >= self.alert_score_psi:
+            raise ValueError("warn_psi must be below alert_psi, and warn_score_psi below alert_score_psi")
         return self
 
 
@@ -292,7 +305,6 @@ class PerformanceSettings(Section):
     max_pr_auc_drop: Share = Field(default=0.10, description="PR-AUC below the expected one from which an alert comes.")
     max_roc_auc_drop: Share = Field(default=0.05, description="The same for ROC-AUC.")
     min_positives: int = Field(default=30, ge=1, description="Fewer people who left say nothing.")
-    bootstrap_replicates: int = Field(default=200, ge=20, le=5000)
 
 
 class RetrainingSettings(Section):
@@ -300,6 +312,10 @@ class RetrainingSettings(Section):
 
     cooldown_days: Days = Field(default=7, description="A standing alert is answered again after so many days.")
     max_attempts: int = Field(default=3, ge=1, le=10, description="Retrains of one answer, if they fail.")
+    retry_after_seconds: int = Field(
+        default=300, ge=1, description="Until the first; each further one takes as long again."
+    )
+    look_every_seconds: int = Field(default=30, ge=1, le=3600, description="How often alerts are looked for.")
     refusals_to_tell: int = Field(default=3, ge=1, description="Refusals in a row after which a person is needed.")
 
 

@@ -54,6 +54,7 @@ def take_stock(workspace: Workspace) -> Stock:
     _production(workspace, stock)
     _predictions(workspace, stock)
     _drift(workspace, stock)
+    _performance(workspace, stock)
     _runs(stock)
     _schedules(stock)
     _disk(workspace.layout.data, stock)
@@ -100,6 +101,20 @@ def _drift(workspace: Workspace, stock: Stock) -> None:
     stock.facts["drift"] = f"{report['status']} as of {report['as_of_date']}: {report['headline']}"
     if report["status"] == "FAIL":
         stock.needs.append(f"drift alert: {report['what_to_do']}")
+    if report.get("feed", {}).get("status") == "FAULT":
+        stock.needs.append(f"broken feed: {report['what_to_do']}")
+
+
+def _performance(workspace: Workspace, stock: Stock) -> None:
+    try:
+        report = read_json(workspace.layout.latest_performance)
+    except MissingFileError:
+        stock.facts["live performance"] = "never looked"
+        return
+    reached = "" if report["pr_auc"] is None else f", PR-AUC {report['pr_auc']:.3f}"
+    stock.facts["live performance"] = f"{report['status']} as of {report['as_of_date']}{reached}: {report['headline']}"
+    if report["status"] == "FAIL":
+        stock.needs.append(f"performance alert: {report['what_to_do']}")
 
 
 def _runs(stock: Stock) -> None:

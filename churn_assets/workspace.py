@@ -55,7 +55,7 @@ class Workspace:
             return FilesSource(self.settings, self.layout, self._pinned())
         from churn_assets.ingest.generated import GeneratedSource
 
-        return GeneratedSource(self.settings.source.synthetic, self.history_start)
+        return GeneratedSource(self.settings.source.synthetic, self.history_start, self.layout)
 
     @cached_property
     def features(self) -> FeatureSet:

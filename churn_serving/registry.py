@@ -191,7 +191,9 @@ class Registry:
     def previous_production(self) -> str | None:
         """Return the version to which a rollback goes, None if there is none."""
         order = serving_order([*self._history.entries(), *self._unwritten()])
-        current = self._versions.of_digest(self.alias.digest())
+        digest = self.alias.digest()
+        likely = next((entry.version for entry in reversed(order) if entry.alias == digest), "")
+        current = self._versions.of_digest(digest, likely=likely)
         before = [entry.version for entry in order if entry.version != current]
         return next((version for version in reversed(before) if (self.root / version).exists()), None)
 
@@ -223,7 +225,8 @@ class Registry:
             RegistryBusyError: Another process holds the lock.
         """
         with self._locked(f"promoting {version}"):
-            serving = self._versions.of_digest(self.alias.digest()) or None
+            likely = instead_of or ""  # a twin, byte for byte, is not another model
+            serving = self._versions.of_digest(self.alias.digest(), likely=likely) or None
             if instead_of not in {ANYTHING, serving}:
                 raise ChampionChangedError(f"{version} was judged against {instead_of}, and {serving} serves by now")
             return self._switch(version, "promoted", actor, reason, dict(evidence or {}))

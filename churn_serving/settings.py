@@ -158,9 +158,13 @@ def _explain(problem: ErrorDetails, model: type[BaseModel]) -> str:
         return f"{name}: unknown key{_nearest(keys, model)}"
     if problem["type"] == "missing":
         return f"{name}: is required"
-    if isinstance(problem["input"], dict):
+    if isinstance(problem["input"], dict) or keys[:2] == SECRET:
         return f"{name} is refused: {problem['msg'].removeprefix('Value error, ')}"
     return f"{name}: {problem['input']!r} is refused: {problem['msg'].removeprefix('Value error, ')}"
+
+
+SECRET = ["notify", "urls"]
+"""The key whose values are not repeated in errors: they hold passwords."""
 
 
 def _nearest(keys: list[str], model: type[BaseModel]) -> str:

@@ -1,22 +1,60 @@
 """When jobs run: the cron lines of the settings, in their time zone, for the newest whole day (UTC)."""
 
-from datetime import datetime
+from __future__ import annotations
+
+from datetime import date, datetime, timedelta
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
+import msgspec
 from dagster._utils.schedules import schedule_execution_time_iterator  # the daemon's own; there is no public one
 
-from churn_assets.automation.jobs import daily_job, drift_job, retrain_job
+from churn_assets.automation.jobs import DAYS_ONE_AT_A_TIME, HISTORY_KEYS, daily_job, drift_job, retrain_job
+from churn_assets.automation.launch import RANGE_END, RANGE_START
+from churn_assets.layout import days_between
 from churn_assets.partitions import DAILY
 from churn_assets.resources import load_workspace
+
+if TYPE_CHECKING:
+    from churn_assets.workspace import Workspace
+
+PRIORITY = "dagster/priority"
+"""Tag of a run; a higher one leaves the queue first."""
+
+Asked = dg.RunRequest | dg.SkipReason | list[dg.RunRequest]
 
 _SETTINGS = load_workspace().settings.schedules
 
 
-def _newest_day(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-    days = DAILY.get_partition_keys(context.scheduled_execution_time)[-1:]
-    if not days:
+def _newest_day(context: dg.ScheduleEvaluationContext) -> Asked:
+    """Ask for the newest whole day; before it, in one run, for days that an outage has left out.
+
+    Missed days get what features and labels are made from, oldest first. They are not scored: today's list, made for a
+    day long past, would be no prediction. A tick that comes late, for a day that is no longer the newest, asks for
+    nothing: the newest tick brings its day along.
+    """
+    workspace = load_workspace()
+    newest = workspace.settings.yesterday
+    due = DAILY.get_partition_keys(context.scheduled_execution_time)[-1:]
+    if not due:
         return dg.SkipReason("the history has no whole day yet")
-    return dg.RunRequest(run_key=days[0], partition_key=days[0])
+    if due[0] != newest.isoformat():
+        return dg.SkipReason(f"{due[0]} is not the newest whole day, {newest}, whose tick brings it along")
+    today = dg.RunRequest(run_key=due[0], partition_key=due[0], tags=DAYS_ONE_AT_A_TIME)
+    missed = _missed(workspace, newest)
+    return [_catch_up(missed), today] if missed else today
+
+
+def _missed(workspace: Workspace, newest: date) -> list[date]:
+    """The days before the newest that have not been ingested, from the first of them on."""
+    built = workspace.layout.user_daily.days()
+    return days_between(built[-1] + timedelta(days=1), newest - timedelta(days=1)) if built else []
+
+
+def _catch_up(missed: list[date]) -> dg.RunRequest:
+    first, last = missed[0].isoformat(), missed[-1].isoformat()
+    tags = {RANGE_START: first, RANGE_END: last, PRIORITY: "1", **DAYS_ONE_AT_A_TIME}
+    return dg.RunRequest(run_key=f"{first} to {last}", asset_selection=HISTORY_KEYS, tags=tags)
 
 
 @dg.schedule(
@@ -26,7 +64,7 @@ def _newest_day(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.Ski
     default_status=dg.DefaultScheduleStatus.RUNNING,
     description="Every day: whether the model still knows the population.",
 )
-def drift_daily(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+def drift_daily(context: dg.ScheduleEvaluationContext) -> Asked:
     """Every day: whether the model still knows the population."""
     return _newest_day(context)
 
@@ -38,7 +76,7 @@ def drift_daily(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.Ski
     default_status=dg.DefaultScheduleStatus.RUNNING,
     description="Every day: ingest, features, predictions.",
 )
-def batch_daily(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+def batch_daily(context: dg.ScheduleEvaluationContext) -> Asked:
     """Every day: ingest, features, predictions."""
     return _newest_day(context)
 
@@ -50,9 +88,25 @@ def batch_daily(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.Ski
     default_status=dg.DefaultScheduleStatus.RUNNING,
     description="Every week: train, judge, promote the winner.",
 )
-def retrain_weekly(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
-    """Every week: train, judge, promote the winner."""
+def retrain_weekly(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+    """Every week: train, judge, promote the winner; not while the feed is broken."""
+    if _feed_is_broken(load_workspace()):
+        return dg.SkipReason("the newest drift report calls the feed broken: a model must not learn from it")
     return dg.RunRequest(run_key=f"week of {context.scheduled_execution_time:%Y-%m-%d}")
+
+
+def _feed_is_broken(workspace: Workspace) -> bool:
+    try:
+        report = msgspec.json.decode(workspace.layout.latest_drift.read_bytes(), type=_FeedOfReport)
+    except (FileNotFoundError, msgspec.DecodeError):
+        return False
+    return report.feed.get("status") == "FAULT"
+
+
+class _FeedOfReport(msgspec.Struct):
+    """The part of a drift report that says whether the feed can be trusted."""
+
+    feed: dict[str, Any]
 
 
 SCHEDULES = (drift_daily, batch_daily, retrain_weekly)

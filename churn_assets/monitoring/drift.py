@@ -1,7 +1,9 @@
 """The drift report: is today's scored population still the one that the model learned from?
 
-The score decides. A feature may move without any harm, and on real data some feature always does: on an e-learning
-data set "any feature above 0.25" was true in every week while the model stayed good. So features only warn.
+The scores decide (see `signal`), on several days in a row. A feature may move without any harm, and on real data some
+feature always does: on an e-learning data set "any feature above 0.25" was true in every week while the model stayed
+good. So features only warn. And where the feed is broken rather than the people different, the verdict is held back:
+the remedy is to mend the source, not to learn from what is broken.
 """
 
 from __future__ import annotations
@@ -13,43 +15,17 @@ import msgspec
 import numpy as np
 import pyarrow.compute as pc
 
+from churn_assets.monitoring.drift_words import SOUND, Case, Feed, Status, words
 from churn_assets.monitoring.reference import Comparison, Reference, Shift, compare, score_histogram
+from churn_assets.monitoring.signal import Signal, signal_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import pyarrow as pa
     from numpy.typing import NDArray
 
     from churn_assets.settings import DriftSettings
-
-Status = Literal["OK", "WARN", "FAIL"]
-
-MISSING_JUMP = 0.25
-"""A share of missing values that grew by so much may point at the source instead of at the users."""
-
-MUCH_UNSEEN = 0.1
-"""From here on the share of values that training never saw is worth a word."""
-
-MOST_NAMED = 8
-"""Features that the reasons name; the others are counted there, and listed with their numbers."""
-
-_HEADLINES: dict[Status, str] = {
-    "OK": "The scored population looks like the one the model learned from.",
-    "WARN": "Something has moved since the model was trained; its scores have not moved enough for an alert.",
-    "FAIL": "The model's scores have moved: it now sees a population that it did not learn from.",
-}
-_ADVICE: dict[Status, str] = {
-    "OK": "Nothing.",
-    "WARN": (
-        "Look at what moved. If you know why (a campaign, a new price, a season), wait; "
-        "if it stays, run `churn retrain`. Nothing is retrained because of a warning."
-    ),
-    "FAIL": (
-        "Read what moved, then retrain: `drift_alert_retrain` does so by itself where sensors run, "
-        "`churn retrain` does it by hand. The model in production keeps serving until a better one passes the gates."
-    ),
-}
-_NOBODY = "Nobody is at risk on this day, so there is nothing to compare."
-_CHECK_SOURCE = "First check the source: values are missing that used to be there, and no retraining brings them back. "
 
 
 class Population(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,22 +49,70 @@ class Population(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Thresholds(msgspec.Struct, frozen=True, kw_only=True):
-    """The settings that were in force.
+    """The limits that were in force.
 
     Attributes:
-        warn_psi: From here on the score warns.
-        alert_psi: From here on the score alerts, and a feature warns.
+        warn_psi: From here on a feature is worth a look.
+        alert_psi: From here on a feature warns.
+        warn_score_psi: From here on the score warns.
+        alert_score_psi: From here on a day's score calls for an alert.
+        alert_promise_drop: From here on a drop of the promised ROC-AUC does.
+        consecutive_days: So many days in a row make an alert.
+        ordinary_psi: What the score's index stays below between one date of the holdout and the next.
     """
 
     warn_psi: float
     alert_psi: float
+    warn_score_psi: float
+    alert_score_psi: float
+    alert_promise_drop: float
+    consecutive_days: int
+    ordinary_psi: float
+
+
+class Alert(msgspec.Struct, frozen=True, kw_only=True):
+    """An alert that stands.
+
+    Attributes:
+        id: Model, kind and first day: the same for as long as it stands.
+        kind: `drift`.
+        since: Its first day.
+    """
+
+    id: str
+    kind: Literal["drift"]
+    since: date
+
+    @staticmethod
+    def of(model_version: str, since: date) -> Alert:
+        """Return the drift alert of a model that began on a day."""
+        return Alert(id=f"{model_version}@drift@{since}", kind="drift", since=since)
+
+
+class Context(msgspec.Struct, frozen=True, kw_only=True):
+    """What a day's verdict depends on beside the day itself.
+
+    Attributes:
+        before: Signals of the days before it, newest first, without a gap.
+        feed: Whether the feed can be trusted.
+        standing: The alert that stood on the day of the report before this one, if any.
+    """
+
+    before: Sequence[Signal] = ()
+    feed: Feed = SOUND
+    standing: Alert | None = None
+
+
+ALONE = Context()
+"""A day by itself."""
 
 
 class DriftReport(msgspec.Struct, frozen=True, kw_only=True):
     """What was compared, what came out, and what to do.
 
     Attributes:
-        status: `FAIL` alerts: the score moved. `WARN`: the score moved somewhat, or a feature did.
+        status: `FAIL` alerts: the scores moved, or promise less, for several days. `WARN`: somewhat, or not yet for so
+            long, or a feature moved, or the feed is broken.
         headline: The status in words.
         reasons: What led to it, and whatever else a reader should know; most important first.
         what_to_do: In words.
@@ -105,6 +129,12 @@ class DriftReport(msgspec.Struct, frozen=True, kw_only=True):
         reference: Population then.
         current: Population now.
         thresholds: The limits.
+        signal: What the day's scores say.
+        days_in_a_row: So many days up to this one call for an alert.
+        weighted_psi: Mean of the features' indices, weighted with what the model makes of each.
+        importance: Share of each feature in what moves scores.
+        feed: Whether the feed can be trusted.
+        alert: The alert that stands, if the status is `FAIL`.
     """
 
     status: Status
@@ -124,6 +154,12 @@ class DriftReport(msgspec.Struct, frozen=True, kw_only=True):
     reference: Population
     current: Population
     thresholds: Thresholds
+    signal: Signal
+    days_in_a_row: int
+    weighted_psi: float | None
+    importance: dict[str, float]
+    feed: Feed
+    alert: Alert | None
 
     def as_json(self) -> dict[str, Any]:
         """Return it as plain JSON values: `data_drift_latest.json`."""
@@ -131,7 +167,7 @@ class DriftReport(msgspec.Struct, frozen=True, kw_only=True):
         return plain
 
 
-def drift_report(  # noqa: PLR0913 - five are by name
+def drift_report(  # noqa: PLR0913 - all but three by name
     reference: Reference,
     current: pa.Table,
     scores: NDArray[np.float64],
@@ -139,6 +175,7 @@ def drift_report(  # noqa: PLR0913 - five are by name
     model_version: str,
     as_of_date: date,
     settings: DriftSettings,
+    context: Context = ALONE,
 ) -> DriftReport:
     """Judge today's scored population.
 
@@ -149,99 +186,87 @@ def drift_report(  # noqa: PLR0913 - five are by name
         model_version: The production model.
         as_of_date: Today.
         settings: The limits.
+        context: The days before, the feed, the alert that stands.
 
     Raises:
         ValueError: There is not one score a row.
     """
     found = compare(reference, current, scores) if len(scores) or current.num_rows else None
-    features = sorted(found.features, key=lambda shift: (-shift.psi, shift.name)) if found else []
-    status = _judge(found, settings)
-    reasons = _reasons(found, features, settings) if found else [_NOBODY]
+    now = _now(current, scores, as_of_date)
+    signal = signal_of(reference, scores, now.users, as_of_date, settings)
+    days = _days_in_a_row(signal, context.before)
+    status = _judge(found, signal, days, context.feed, settings)
+    said = words(Case(found=found, signal=signal, status=status, days=days, feed=context.feed, settings=settings))
     return DriftReport(
         status=status,
-        headline=_HEADLINES[status] if found else _NOBODY,
-        reasons=reasons,
-        what_to_do=_advice(status, features) if found else "Check that events still arrive: `churn status`.",
         as_of_date=as_of_date,
         model_version=model_version,
-        score_psi=found.score.psi if found else None,
-        overall_max_psi=features[0].psi if features else None,
-        psi_by_feature={shift.name: shift.psi for shift in features},
-        noise_by_feature={shift.name: shift.noise.limit for shift in features},
-        score=found.score if found else None,
-        features=features,
-        new_columns=list(found.new) if found else [],
-        vanished_columns=[shift.name for shift in features if shift.vanished],
         reference=_then(reference),
-        current=_now(current, scores, as_of_date),
-        thresholds=Thresholds(warn_psi=settings.warn_psi, alert_psi=settings.alert_psi),
+        current=now,
+        thresholds=_thresholds(reference, settings),
+        signal=signal,
+        days_in_a_row=days,
+        importance=reference.importance,
+        feed=context.feed,
+        alert=_alert(status, model_version, as_of_date, context.standing),
+        **_measured(found),
+        headline=said.headline,
+        reasons=said.reasons,
+        what_to_do=said.what_to_do,
     )
 
 
-def lost_data(shift: Shift) -> bool:
-    """Whether many values of a feature are missing that used to be there."""
-    return shift.missing_now - shift.missing_then >= MISSING_JUMP and shift.psi > shift.noise.limit
+def _measured(found: Comparison | None) -> dict[str, Any]:
+    """The fields that a comparison fills."""
+    features = sorted(found.features, key=lambda shift: (-shift.psi, shift.name)) if found else []
+    return {
+        "score_psi": found.score.psi if found else None,
+        "overall_max_psi": features[0].psi if features else None,
+        "psi_by_feature": {shift.name: shift.psi for shift in features},
+        "noise_by_feature": {shift.name: shift.noise.limit for shift in features},
+        "score": found.score if found else None,
+        "features": features,
+        "weighted_psi": found.weighted_psi if found else None,
+        "new_columns": list(found.new) if found else [],
+        "vanished_columns": [shift.name for shift in features if shift.vanished],
+    }
 
 
-def _judge(found: Comparison | None, settings: DriftSettings) -> Status:
-    if found is None:
+def _thresholds(reference: Reference, settings: DriftSettings) -> Thresholds:
+    return Thresholds(
+        warn_psi=settings.warn_psi,
+        alert_psi=settings.alert_psi,
+        warn_score_psi=settings.warn_score_psi,
+        alert_score_psi=settings.alert_score_psi,
+        alert_promise_drop=settings.alert_promise_drop,
+        consecutive_days=settings.consecutive_days,
+        ordinary_psi=reference.ordinary_psi,
+    )
+
+
+def _days_in_a_row(signal: Signal, before: Sequence[Signal]) -> int:
+    days = 0
+    for one in (signal, *before):
+        if not one.is_raised:
+            break
+        days += 1
+    return days
+
+
+def _alert(status: Status, model_version: str, day: date, standing: Alert | None) -> Alert | None:
+    if status != "FAIL":
+        return None
+    is_same = standing is not None and standing.id == Alert.of(model_version, standing.since).id
+    return standing if is_same else Alert.of(model_version, day)
+
+
+def _judge(found: Comparison | None, signal: Signal, days: int, feed: Feed, settings: DriftSettings) -> Status:
+    if found is None or feed.status == "FAULT":
         return "WARN"
-    if found.score.reaches(settings.alert_psi):
+    if days >= settings.consecutive_days:
         return "FAIL"
     moved = any(shift.reaches(settings.alert_psi) for shift in found.features)
-    return "WARN" if moved or found.score.reaches(settings.warn_psi) else "OK"
-
-
-def _reasons(found: Comparison, features: list[Shift], settings: DriftSettings) -> list[str]:
-    said = [_score_reason(found.score, settings)]
-    moved = [shift for shift in features if shift.reaches(settings.alert_psi) or lost_data(shift)]
-    said += [_feature_reason(shift) for shift in moved[:MOST_NAMED]]
-    if len(moved) > MOST_NAMED:
-        said.append(f"{len(moved) - MOST_NAMED} more moved.")
-    if found.new:
-        said.append(f"The model does not know {', '.join(found.new)}: not compared.")
-    if found.score.noise.limit >= settings.alert_psi:
-        said.append(
-            f"There are few users: by chance alone the score's PSI reaches {found.score.noise.limit:.2f}, "
-            "and only a larger change can alert."
-        )
-    return said
-
-
-def _score_reason(score: Shift, settings: DriftSettings) -> str:
-    chance = f"by chance alone it stays below {score.noise.limit:.3f}"
-    if score.reaches(settings.alert_psi):
-        return f"The score's PSI is {score.psi:.3f}, at or above the alert limit {settings.alert_psi:g}; {chance}."
-    if score.reaches(settings.warn_psi):
-        return f"The score's PSI is {score.psi:.3f}, at or above the warning limit {settings.warn_psi:g}; {chance}."
-    if score.psi >= settings.warn_psi:
-        return f"The score's PSI is {score.psi:.3f}, no more than chance explains; {chance}."
-    return f"The score's PSI is {score.psi:.3f}, below the warning limit {settings.warn_psi:g}."
-
-
-def _feature_reason(shift: Shift) -> str:
-    if shift.vanished:
-        return f"{shift.name} is no longer there."
-    text = f"{shift.name} moved: PSI {shift.psi:.3f}"
-    if lost_data(shift):
-        return f"{text}; missing in {shift.missing_now:.0%} of the rows, {shift.missing_then:.0%} before."
-    if shift.outside_now >= MUCH_UNSEEN:
-        return f"{text}; {shift.outside_now:.0%} of the rows hold what training never saw."
-    if shift.typical_then != shift.typical_now:
-        return f"{text}; typical {shown(shift.typical_now)}, {shown(shift.typical_then)} before."
-    return f"{text}."
-
-
-def shown(value: float | str | None) -> str:
-    """A value as people read it: three digits, no exponent."""
-    if value is None or isinstance(value, str):
-        return value or "none"
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
-
-
-def _advice(status: Status, features: list[Shift]) -> str:
-    check = status != "OK" and any(lost_data(shift) for shift in features)
-    return (_CHECK_SOURCE if check else "") + _ADVICE[status]
+    return "WARN" if moved or signal.is_raised or found.score.reaches(settings.warn_score_psi) else "OK"
 
 
 def _then(reference: Reference) -> Population:

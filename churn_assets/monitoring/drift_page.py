@@ -6,8 +6,8 @@ import math
 from html import escape
 from typing import TYPE_CHECKING
 
-from churn_assets.monitoring.drift import shown
 from churn_assets.monitoring.drift_style import CSS
+from churn_assets.monitoring.drift_words import shown
 from churn_assets.monitoring.evidently_page import evidently_page
 from churn_assets.monitoring.reference import HISTOGRAM_EDGES
 
@@ -34,7 +34,9 @@ _READING = """
 values, values beyond the reference's range and unseen categories have bins of their own.</p>
 <p><b>By chance</b> is what the index stays below in 999 of 1,000 cases when nothing changed, given how many users there
 are then and now (Yurdakul 2018). An index below it says nothing and never alarms.</p>
-<p>Only the <b>score</b> alerts. A feature that moves may do no harm to the model, so by itself it only warns.</p>
+<p>Only <b>scores</b> alert, on several days in a row: when they have moved, or when they <b>promise</b> less, which is
+the ROC-AUC they would reach if each risk came true as often as it says. A feature that moves may do no harm to the
+model, so by itself it only warns; its <b>weight</b> is its share in what moves scores.</p>
 """
 
 
@@ -75,12 +77,20 @@ def _tiles(report: DriftReport) -> str:
     moved = sum(shift.reaches(limits.alert_psi) for shift in report.features)
     chance = f"; by chance below {report.score.noise.limit:.3f}" if report.score else ""
     tiles = [
-        (_index(report.score_psi), f"PSI of the score; alert from {limits.alert_psi:g}{chance}"),
+        (_index(report.score_psi), f"PSI of the score; alert from {limits.alert_score_psi:g}{chance}"),
+        (_index(report.signal.promised_roc_auc), _promise_words(report)),
+        (f"{report.days_in_a_row} of {limits.consecutive_days}", "days in a row, of those that make an alert"),
         (f"{moved} of {len(report.features)}", f"features with a PSI of {limits.alert_psi:g} or more"),
         (_percent(report.current.mean_score), f"mean risk; {_percent(report.reference.mean_score)} in the reference"),
         (f"{report.current.users:,}", f"users now; {report.reference.users:,} in the reference"),
     ]
     return f'<div class="tiles">{"".join(_tile(*tile) for tile in tiles)}</div>'
+
+
+def _promise_words(report: DriftReport) -> str:
+    drop = report.signal.promise_drop
+    compared = "" if drop is None else f"; {abs(drop):.3f} {'less' if drop >= 0 else 'more'} than in the holdout"
+    return f"ROC-AUC that the scores promise{compared}, alert from {report.thresholds.alert_promise_drop:g} less"
 
 
 def _tile(value: str, words: str) -> str:
@@ -134,22 +144,24 @@ def _tall(share: float, top: float) -> float:
 def _features(report: DriftReport) -> str:
     if not report.features:
         return ""
+    weights = report.importance
     limit = report.thresholds.alert_psi
     scale = max(2 * limit, *(min(shift.psi, 4 * limit) for shift in report.features))
-    rows = "".join(_row(shift, limit, scale) for shift in report.features)
+    rows = "".join(_row(shift, limit, scale, weights.get(shift.name)) for shift in report.features)
     return (
         "<section><h2>Features, most moved first</h2>"
         '<p class="soft">Each picture shows the share of every bin; point at a bar for its numbers. The last bar is '
         "missing values, the one before it what training never saw, if there is any.</p>"
         f"{_key(_LIMIT_KEYS)}"
         '<div class="wide"><table><thead><tr><th>Feature</th><th class="number">PSI</th><th></th>'
-        '<th class="number extra">By chance</th><th>Then and now</th><th class="number extra">Typical</th>'
+        '<th class="number extra">By chance</th><th>Then and now</th><th class="number extra">Weight</th>'
+        '<th class="number extra">Typical</th>'
         '<th class="number extra">Missing</th><th class="number extra">Never seen</th></tr></thead>'
         f"<tbody>{rows}</tbody></table></div></section>"
     )
 
 
-def _row(shift: Shift, limit: float, scale: float) -> str:
+def _row(shift: Shift, limit: float, scale: float, weight: float | None) -> str:
     calm = "" if shift.reaches(limit) else " calm"
     gone = '<br><span class="status FAIL">gone</span>' if shift.vanished else ""
     cells = [
@@ -158,6 +170,7 @@ def _row(shift: Shift, limit: float, scale: float) -> str:
         f"<td>{_meter(shift, limit, scale)}</td>",
         f'<td class="number extra calm">{shift.noise.limit:.3f}</td>',
         f"<td>{_picture(shift)}</td>",
+        f'<td class="number extra calm">{_percent(weight)}</td>',
         f'<td class="number extra">{_change(escape(shown(shift.typical_then)), escape(shown(shift.typical_now)))}</td>',
         f'<td class="number extra">{_change(_percent(shift.missing_then), _percent(shift.missing_now))}</td>',
         f'<td class="number extra calm">{_percent(shift.outside_now)}</td>',
@@ -212,7 +225,9 @@ def _populations(report: DriftReport) -> str:
         "Reference": _population(report.reference),
         "Now": _population(report.current),
         "Model": report.model_version,
-        "Limits": f"warning from {limits.warn_psi:g}, alert from {limits.alert_psi:g}",
+        "Limits": f"score: warning from {limits.warn_score_psi:g}, alert from {limits.alert_score_psi:g}; "
+        f"features: {limits.alert_psi:g}",
+        "Feed": "sound" if report.feed.status == "OK" else "broken: the verdict is held back",
         "New columns": ", ".join(report.new_columns) or "none",
         "Vanished": ", ".join(report.vanished_columns) or "none",
     }

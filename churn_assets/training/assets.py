@@ -8,15 +8,21 @@ import dagster as dg
 from churn_assets.features.assets import churn_labels, user_daily
 from churn_assets.ingest.validation import as_markdown
 from churn_assets.layout import MissingTableError
+from churn_assets.notify import messages
+from churn_assets.notify.notifier import Notifier
 from churn_assets.partitions import ALL_DAYS
 from churn_assets.resources import ChurnWorkspace, clear_failure
 from churn_assets.training import build, challenger, plots, promotion
-from churn_assets.training.decision import Judged
+from churn_assets.training.decision import Decision, Judged
 from churn_assets.training.evaluation import Evaluation
 from churn_assets.training.models import OneClassOnly
 from churn_assets.training.splits import NotEnoughHistory
+from churn_assets.workspace import Workspace
 from churn_serving.errors import ArtifactError
 from churn_serving.manifest import Role
+
+ALERT = "churn/alert"
+"""Tag of a run with the key of the alert that it answers."""
 
 GROUP = "training"
 OWNERS = ["team:machine-learning"]
@@ -77,6 +83,7 @@ def production_model(context: dg.AssetExecutionContext, churn: ChurnWorkspace) -
     registry = promotion.open_registry(workspace)
     with clear_failure(*EXPECTED, promotion.NoModelPassedError):
         decision = promotion.decide(workspace, registry, actor=f"run {context.run_id[:8]}")
+    _tell(workspace, decision, context.run.tags.get(ALERT))
     passed = any(one.verdict.passed for one in decision.challengers)
     metadata: dict[str, Any] = {
         "version": decision.production,
@@ -98,6 +105,17 @@ def production_model(context: dg.AssetExecutionContext, churn: ChurnWorkspace) -
             )
         ],
     )
+
+
+def _tell(workspace: Workspace, decision: Decision, alert: str | None) -> None:
+    """Tell people what was decided, and which alert it answers."""
+    if decision.promoted and decision.production:
+        message = messages.promoted(decision.production, decision.champion, decision.why)
+    else:
+        refused = [one for one in decision.challengers if not one.verdict.passed]
+        reasons = [f"{one.version}: {' '.join(one.verdict.reasons)}" for one in refused] or [decision.why]
+        message = messages.refused([one.version for one in decision.challengers], reasons, alert)
+    Notifier.of(workspace).tell(message, today=workspace.settings.today)
 
 
 def _train(churn: ChurnWorkspace, role: Role) -> dg.MaterializeResult:

@@ -22,9 +22,6 @@ if TYPE_CHECKING:
 
     from churn_assets.workspace import Workspace
 
-REFERENCE_DATES = 4
-"""The drift reference is the population of so many of the newest as-of dates that were learned from."""
-
 RECENCY = "days_since_last_activity"
 
 
@@ -47,13 +44,23 @@ class TrainingSet:
 
 @dataclass(frozen=True)
 class Parts:
-    """The rows that teach, calibrate and judge; and the newest population, which drift is measured against."""
+    """The rows that teach, calibrate and judge.
+
+    Attributes:
+        split: How the history is cut.
+        training: Rows that teach.
+        calibration: Rows that calibrate.
+        test: The holdout.
+        holdout: The same rows as a table: the population that drift is measured against. It is the newest, the model
+            did not learn from it, and over several dates it has what is ordinary.
+        fingerprint: Digest of all rows.
+    """
 
     split: DateSplit
     training: pd.DataFrame
     calibration: pd.DataFrame
     test: pd.DataFrame
-    recent: pa.Table
+    holdout: pa.Table
     fingerprint: str
 
 
@@ -96,7 +103,7 @@ def read_parts(workspace: Workspace) -> Parts:
         training=frame[masks.training],
         calibration=frame[masks.calibration],
         test=frame[masks.test],
-        recent=table.filter(pc.is_in(table.column("as_of_date"), pa.array(dates[-REFERENCE_DATES:], pa.date32()))),
+        holdout=table.filter(pc.is_in(table.column("as_of_date"), pa.array(split.test, pa.date32()))),
         fingerprint=_fingerprint(table),
     )
 

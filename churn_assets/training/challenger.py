@@ -13,15 +13,17 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
-from churn_assets.training.build import RECENCY, Parts, as_frame
+from churn_assets.training.build import RECENCY, Parts
 from churn_serving.errors import VersionExistsError
 from churn_serving.manifest import Bands, Environment, Manifest, Period, Population, golden_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from datetime import date
 
     import pandas as pd
 
+    from churn_assets.monitoring.reference import Scored
     from churn_assets.training import evaluation
     from churn_assets.workspace import Workspace
     from churn_serving.manifest import ModelType, Role
@@ -67,8 +69,7 @@ def train(workspace: Workspace, registry: Registry, role: Role, parts: Parts) ->
 
     fitted = _fit(workspace, role, parts)
     draft = _draft(workspace, registry.new_version(PREFIX[role]), role, parts, fitted)
-    recent = fitted.scorer.score(fitted.scorer.encode_columns(as_frame(parts.recent)))
-    extra = reference_files(parts.recent, recent, fitted.scorer.features, draft.seed)
+    extra = reference_files(parts.holdout, fitted.scorer, _history(parts, fitted.scorer), draft.seed)
     artifact = _joblib(fitted.model)
 
     def write(named: Manifest) -> None:
@@ -115,6 +116,22 @@ def _fit(workspace: Workspace, role: Role, parts: Parts) -> Fitted:
         replicates=settings.bootstrap_replicates,
     )
     return Fitted(model, scorer, features, bands, scores, judged)
+
+
+def _history(parts: Parts, scorer: Scorer) -> dict[date, Scored]:
+    """The scores of each as-of date of the training set; only the holdout's are those of a model that did not know."""
+    from churn_assets.monitoring.reference import Scored
+    from churn_assets.training.evaluation import ranking_metrics
+
+    found: dict[date, Scored] = {}
+    for rows, held_out in ((parts.calibration, False), (parts.training, False), (parts.test, True)):
+        scores = scorer.score(scorer.encode_columns(rows))
+        dates, churned = rows["as_of_date"].to_numpy(), rows["churned"].to_numpy()
+        for day in sorted(set(dates)):
+            on_day = dates == day
+            _, reached = ranking_metrics(churned[on_day], scores[on_day])
+            found[day] = Scored(scores=scores[on_day], held_out=held_out, roc_auc=reached)
+    return found
 
 
 def _draft(workspace: Workspace, version: str, role: Role, parts: Parts, fitted: Fitted) -> Manifest:

@@ -6,11 +6,12 @@ import pyarrow as pa
 import pytest
 from drift_populations import DAY, FEATURES, population, replaced, scores_of
 
-from churn_assets.monitoring.drift import MOST_NAMED, drift_report
+from churn_assets.monitoring.drift import drift_report
+from churn_assets.monitoring.drift_words import MOST_NAMED
 from churn_assets.monitoring.reference import Reference, compare, make_reference, score_histogram
 from churn_assets.settings import DriftSettings
 
-LIMITS = DriftSettings()
+LIMITS = DriftSettings(consecutive_days=1)
 ASKED_FOR = (
     "status overall_max_psi psi_by_feature score_psi as_of_date reference current model_version thresholds reasons"
 )
@@ -73,9 +74,9 @@ def test_the_same_population_is_ok(reference):
 def test_moved_scores_fail(reference):
     report = judged(reference, population(1200, seed=1, shift=1.0))
     assert report.status == "FAIL"
-    assert report.score_psi >= LIMITS.alert_psi
+    assert report.score_psi >= LIMITS.alert_score_psi
     assert "churn retrain" in report.what_to_do
-    assert "0.25" in report.reasons[0]
+    assert any("alert limit 0.08" in reason for reason in report.reasons)
     assert list(report.psi_by_feature.values()) == sorted(report.psi_by_feature.values(), reverse=True)
 
 
@@ -90,7 +91,7 @@ def test_a_feature_by_itself_only_warns(reference):
 
 def test_scores_that_moved_somewhat_warn(reference):
     table = population(1500, seed=0, dates=4)
-    loose = DriftSettings(warn_psi=0.0001, alert_psi=10.0)
+    loose = DriftSettings(warn_score_psi=0.0001, alert_score_psi=10.0, alert_psi=10.0)
     shifted = population(1500, seed=3, shift=0.25)
     assert judged(reference, shifted, settings=loose).status == "WARN"
     assert judged(reference, table, settings=loose).status == "OK"
@@ -98,7 +99,8 @@ def test_scores_that_moved_somewhat_warn(reference):
 
 def test_limits_are_settings(reference):
     shifted = population(1200, seed=1, shift=1.0)
-    assert judged(reference, shifted, settings=DriftSettings(warn_psi=50.0, alert_psi=90.0)).status == "OK"
+    far = DriftSettings(warn_psi=50.0, alert_psi=90.0, warn_score_psi=50.0, alert_score_psi=90.0)
+    assert judged(reference, shifted, settings=far).status == "OK"
 
 
 def test_few_users_never_alarm_by_chance(reference):
@@ -200,7 +202,9 @@ def test_json_has_what_the_contract_names(reference):
     assert plain["as_of_date"] == "2026-01-05"
     assert plain["reference"]["users"] == 1500
     assert plain["current"]["rows"] == 1200
-    assert plain["thresholds"] == {"warn_psi": 0.1, "alert_psi": 0.25}
+    assert plain["thresholds"]["alert_psi"] == 0.25
+    assert plain["thresholds"]["alert_score_psi"] == 0.08
+    assert plain["alert"] == {"id": "m@drift@2026-01-05", "kind": "drift", "since": "2026-01-05"}
     assert plain["noise_by_feature"].keys() == plain["psi_by_feature"].keys()
 
 

@@ -47,9 +47,8 @@ def reference():
 
 def page_of(reference, table, scores=None, **more):
     scores = scores_of(table) if scores is None else scores
-    report = drift_report(
-        reference, table, scores, model_version="candidate_1", as_of_date=DAY, settings=DriftSettings()
-    )
+    limits = DriftSettings(consecutive_days=1)
+    report = drift_report(reference, table, scores, model_version="candidate_1", as_of_date=DAY, settings=limits)
     return report, drift_page(report, **more)
 
 

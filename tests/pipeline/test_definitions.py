@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from datetime import UTC, datetime
 
 import dagster as dg
 import pytest
@@ -12,7 +11,7 @@ GROUPS = {
     "features": {"user_daily", "user_features", "churn_labels"},
     "training": {"training_set", "baseline_model", "candidate_model", "production_model"},
     "scoring": {"churn_predictions"},
-    "monitoring": {"drift_report", "score_proxy"},
+    "monitoring": {"drift_report", "score_proxy", "performance_report"},
 }
 KINDS = {
     "raw_users": {"source", "parquet"},
@@ -29,15 +28,21 @@ KINDS = {
     "churn_predictions": {"numpy", "csv"},
     "drift_report": {"numpy", "evidently"},
     "score_proxy": {"numpy", "json"},
+    "performance_report": {"numpy", "json"},
 }
 BLOCKING = {"validated_users:within_contract": True, "validated_events:within_contract": True}
-CHECKS = BLOCKING | {"production_model:gates": False, "drift_report:population_is_known": False}
+CHECKS = BLOCKING | {
+    "production_model:gates": False,
+    "drift_report:population_is_known": False,
+    "drift_report:feed_is_sound": False,
+    "performance_report:predictions_came_true": False,
+}
 INGEST = {"raw_users", "raw_events", "validated_users", "validated_events"}
 HISTORY = INGEST | {"user_daily", "churn_labels"}
 JOBS = {
     "seed_job": set(KINDS),
     "history_job": HISTORY,
-    "daily_job": HISTORY | {"user_features", "churn_predictions", "score_proxy"},
+    "daily_job": HISTORY | {"user_features", "churn_predictions", "score_proxy", "performance_report"},
     "drift_job": HISTORY | {"user_features", "drift_report"},
     "retrain_job": {"training_set", "baseline_model", "candidate_model", "production_model"},
 }
@@ -46,8 +51,12 @@ SCHEDULES = {
     "batch_daily": ("0 2 * * *", "daily_job"),
     "retrain_weekly": ("0 3 * * 0", "retrain_job"),
 }
-NOT_AT_IMPORT = ("evidently", "sklearn", "matplotlib", "dagster_k8s")
-SUNDAY = datetime(2035, 6, 3, 3, tzinfo=UTC)
+SENSORS = {
+    "drift_alert_retrain": "retrain_job",
+    "performance_alert_retrain": "retrain_job",
+    "run_failure_alert": None,
+}
+NOT_AT_IMPORT = ("evidently", "sklearn", "matplotlib", "dagster_k8s", "apprise")
 
 
 @pytest.fixture(scope="module")
@@ -113,24 +122,16 @@ def test_only_one_retrain_at_a_time(defs):
     assert {name for name, tag in tags.items() if tag} == {"retrain_job", "seed_job"}
 
 
-def tick(defs, name):
-    schedule = defs.get_repository_def().get_schedule_def(name)
-    context = dg.build_schedule_context(scheduled_execution_time=SUNDAY, repository_def=defs.get_repository_def())
-    [request] = schedule.evaluate_tick(context).run_requests
-    return request
+def test_runs_that_ingest_the_same_days_wait_for_each_other(defs):
+    tags = {name: defs.resolve_job_def(name).tags.get("churn/days") for name in JOBS}
+    assert {name for name, tag in tags.items() if tag} == {"history_job", "daily_job", "drift_job"}
 
 
-@pytest.mark.parametrize("name", ["drift_daily", "batch_daily"])
-def test_daily_schedules_build_the_day_that_has_ended(defs, name):
-    request = tick(defs, name)
-    assert request.partition_key == "2035-06-02"
-    assert request.run_key == "2035-06-02"
-
-
-def test_the_weekly_retrain_is_asked_for_once_a_week(defs):
-    request = tick(defs, "retrain_weekly")
-    assert request.partition_key is None
-    assert request.run_key == "week of 2035-06-03"
+def test_sensors_run_by_themselves(defs):
+    sensors = defs.get_repository_def().sensor_defs
+    assert {sensor.name: sensor.job_name if sensor.targets else None for sensor in sensors} == SENSORS
+    assert {sensor.default_status.value for sensor in sensors} == {"RUNNING"}
+    assert all(sensor.description for sensor in sensors)
 
 
 def test_importing_the_definitions_loads_no_heavy_library(tmp_path):

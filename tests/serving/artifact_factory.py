@@ -145,11 +145,11 @@ def open_registry(artifacts: Path, signing_key: str | None = None, lock_timeout:
     return Registry(artifacts, signing_key, clock=Clock(), lock_timeout=lock_timeout)
 
 
-def register(registry: Registry, seed: int, version: str | None = None) -> str:
-    """Register a tree model of its own and return its version."""
+def register(registry: Registry, seed: int, version: str | None = None, content: bytes | None = None) -> str:
+    """Register a tree model of its own and return its version; `content` are its joblib file's bytes."""
     scorer = tree_scorer(seed, trees=4)
     version = version or registry.new_version("candidate_hgb")
-    artifact = f"joblib bytes of {version} {seed}".encode()
+    artifact = content or f"joblib bytes of {version} {seed}".encode()
     extra = {"reference.json": b'{"rows": 1000}'}
     metrics = {"model_type": scorer.kind, "metrics": {"pr_auc": 0.7}}
     registry.register(draft(version, scorer), artifact, scorer, metrics=metrics, extra_files=extra)

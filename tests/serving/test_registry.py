@@ -377,3 +377,16 @@ def test_five_hundred_versions_are_listed_without_delay(registry: Registry) -> N
     assert time.process_time() - begin < 1.0
     assert len(summaries) == 501
     assert summaries[0].version == version
+
+
+def test_a_twin_of_the_production_model_is_not_taken_for_it(registry: Registry) -> None:
+    first = make.register(registry, 1)
+    serving = make.register(registry, 2, content=b"the same bytes")
+    for version in (first, serving):
+        registry.promote(version, actor="test", reason="because")
+    make.register(registry, 2, content=b"the same bytes")
+    assert registry.production().version == serving
+    assert registry.previous_production() == first
+    newest = make.register(registry, 3)
+    registry.promote(newest, actor="test", reason="because", instead_of=serving)
+    assert registry.production().version == newest

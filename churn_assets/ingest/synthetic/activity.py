@@ -10,8 +10,10 @@ import pyarrow as pa
 
 from churn_assets.ingest.synthetic.billing import charges_on, is_paying
 from churn_assets.ingest.synthetic.draws import Floats, Ints, bell, count, uniform
+from churn_assets.ingest.synthetic.feed import as_fed
 from churn_assets.ingest.synthetic.lifecycle import Mood, Stay, mood_on, stays_on
-from churn_assets.ingest.synthetic.world import PRICES, People, World, day_number, names, people_as_of, user_ids
+from churn_assets.ingest.synthetic.shift import day_number
+from churn_assets.ingest.synthetic.world import PRICES, People, World, names, people_as_of, user_ids
 
 EVENT_TYPES = (
     "login",
@@ -92,7 +94,7 @@ def events_of(world: World, day: dt.date) -> pa.Table:
     if day < world.epoch:
         return EVENT_SCHEMA.empty_table()
     scene = _scene(world, day)
-    return _table(scene, _in_order(_laid_out(scene, _counts(scene))))
+    return as_fed(world, day, _table(scene, _in_order(_laid_out(scene, _counts(scene)))))
 
 
 def _scene(world: World, day: dt.date) -> _Scene:

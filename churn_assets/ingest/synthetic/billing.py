@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from churn_assets.ingest.synthetic.draws import Ints, uniform
-from churn_assets.ingest.synthetic.lifecycle import Flags, Mood, Stay
-from churn_assets.ingest.synthetic.world import People, World, day_number
+from churn_assets.ingest.synthetic.draws import Flags, Ints, uniform
+from churn_assets.ingest.synthetic.lifecycle import Mood, Stay
+from churn_assets.ingest.synthetic.shift import BEHAVIOUR, day_number
+from churn_assets.ingest.synthetic.world import People, World
 
 _CYCLE = 30  # days
 _RETRY_AFTER = 2  # days
@@ -44,8 +45,9 @@ def charges_on(world: World, people: People, stay: Stay, mood: Mood, day: dt.dat
         day: The day.
     """
     paying = is_paying(world, people, stay)
-    since = day_number(day) - people.signup
-    fails = _charge_fails(world, people, (since // _CYCLE).astype(np.int64), world.drift_on(day))
+    today = day_number(day)
+    since = today - people.signup
+    fails = _charge_fails(world, people, (since // _CYCLE).astype(np.int64), world.shift.on_day(today, *BEHAVIOUR))
     due = paying & ~mood.card_trouble & (since % _CYCLE == 0)
     retried = paying & ~mood.card_trouble & (since % _CYCLE == _RETRY_AFTER) & fails
     trouble = paying & mood.card_trouble & (stay.left % _TROUBLE_EVERY == 1)

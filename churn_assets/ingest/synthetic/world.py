@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime as dt
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from churn_assets.ingest.synthetic.draws import Floats, Ints, choose, uniform
+from churn_assets.ingest.synthetic.draws import Flags, Floats, Ints, choose, uniform
+from churn_assets.ingest.synthetic.shift import BEHAVIOUR, Shift, day_number
+from churn_assets.settings import Scenario
+
+if TYPE_CHECKING:
+    import datetime as dt
 
 PLANS = ("free", "basic", "pro")
 PRICES = (0.0, 12.99, 29.99)
@@ -33,8 +38,10 @@ _PLAN_WEIGHTS = (0.42, 0.36, 0.22)
 _COUNTRY_WEIGHTS = (0.30, 0.20, 0.12, 0.11, 0.10, 0.08, 0.06, 0.03)
 _COUNTRY_WEIGHTS_DRIFTED = (0.10, 0.12, 0.04, 0.04, 0.30, 0.04, 0.06, 0.30)
 _SOURCE_WEIGHTS = (0.34, 0.24, 0.18, 0.14, 0.10, 0.0)
-_INFLUENCER = SOURCES.index("influencer")
+INFLUENCER = SOURCES.index("influencer")
+_COUNTRY_WEIGHTS_ELSEWHERE = (0.04, 0.05, 0.02, 0.02, 0.42, 0.02, 0.03, 0.40)
 _MOVED_SHARE = 0.7  # of new signups, at full drift
+_INFLUENCED_SHARE = 0.6  # of new signups, at the full strength of a new source
 
 _DAYS_BEFORE_EPOCH = 365
 _DAYS_TO_NOMINAL = _DAYS_BEFORE_EPOCH + 150
@@ -49,18 +56,22 @@ class World:
         seed: Another seed, other people.
         epoch: First day (UTC) that has events. People have been signing up for a year by then.
         users: How many have signed up by the end of day epoch + 150. They go on signing up at that rate.
-        drift: Strength of a shift in behaviour, 0 (none) to 1 (strong).
+        scenario: What happens if `drift` is above 0; `shift` tells of each.
+        drift: How strong it is, 0 (nothing happens) to 1.
         drift_from: First shifted day; the epoch if left out. Days before it are the same with and without drift.
+        drift_until: Last shifted day; it stays if left out.
 
     Raises:
-        ValueError: `users` is below 1 or `drift` outside 0 to 1.
+        ValueError: `users` is below 1, `drift` outside 0 to 1, the scenario unknown, or it ends before it begins.
     """
 
     seed: int = 7
     epoch: dt.date
     users: int = 2000
+    scenario: Scenario = "behaviour"
     drift: float = 0.0
     drift_from: dt.date | None = None
+    drift_until: dt.date | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot be generated."""
@@ -68,15 +79,20 @@ class World:
             raise ValueError(f"users must be at least 1, not {self.users}")
         if not 0.0 <= self.drift <= 1.0:
             raise ValueError(f"drift must be between 0 and 1, not {self.drift}")
+        if self.scenario not in get_args(Scenario):
+            raise ValueError(f"scenario must be one of {', '.join(get_args(Scenario))}, not {self.scenario}")
+        if self.drift_until and self.drift_until < (self.drift_from or self.epoch):
+            raise ValueError(f"drift_until, {self.drift_until}, is before the drift's first day")
 
     @property
-    def drift_day(self) -> int:
-        """The first shifted day, as days since 1970-01-01."""
-        return day_number(self.drift_from or self.epoch)
-
-    def drift_on(self, day: dt.date) -> float:
-        """Return the strength of the shift on one day, 0 to 1."""
-        return self.drift if day_number(day) >= self.drift_day else 0.0
+    def shift(self) -> Shift:
+        """What happens, from when until when."""
+        return Shift(
+            scenario=self.scenario,
+            strength=self.drift,
+            first=day_number(self.drift_from or self.epoch),
+            last=day_number(self.drift_until) if self.drift_until else None,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +114,7 @@ class People:
     source: Ints
 
     @property
-    def paid(self) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
+    def paid(self) -> Flags:
         """Whether the plan costs money."""
         return self.plan > 0
 
@@ -107,20 +123,16 @@ class People:
         return People(**{field.name: getattr(self, field.name)[rows] for field in dataclasses.fields(self)})
 
 
-def day_number(day: dt.date) -> int:
-    """Return the days from 1970-01-01 to `day`."""
-    return day.toordinal() - dt.date(1970, 1, 1).toordinal()
-
-
 def people_as_of(world: World, day: dt.date) -> People:
     """Return everybody who has signed up on or before `day`; a later day only adds people at the end."""
     signup = _signup_days(world, day)
     number = np.arange(len(signup), dtype=np.int64)
-    moved = (signup >= world.drift_day) & (uniform(world.seed, "moved", number) < _MOVED_SHARE * world.drift)
     country = choose(uniform(world.seed, "country", number), _COUNTRY_WEIGHTS)
     source = choose(uniform(world.seed, "source", number), _SOURCE_WEIGHTS)
-    elsewhere = choose(uniform(world.seed, "country", number[moved]), _COUNTRY_WEIGHTS_DRIFTED)
-    country[moved], source[moved] = elsewhere, _INFLUENCER
+    elsewhere, influenced = _newcomers(world, number, signup)
+    weights = _COUNTRY_WEIGHTS_ELSEWHERE if world.scenario == "countries" else _COUNTRY_WEIGHTS_DRIFTED
+    country[elsewhere] = choose(uniform(world.seed, "country", number[elsewhere]), weights)
+    source[influenced] = INFLUENCER
     plan = choose(uniform(world.seed, "plan", number), _PLAN_WEIGHTS)
     return People(number=number, signup=signup, plan=plan, country=country, source=source)
 
@@ -156,6 +168,15 @@ def user_ids(people: int) -> pa.StringArray:
 def names(words: tuple[str, ...], positions: Ints) -> pa.StringArray:
     """Return the words at these positions."""
     return pa.array(words, pa.string()).take(pa.array(positions))
+
+
+def _newcomers(world: World, number: Ints, signup: Ints) -> tuple[Ints, Ints]:
+    """Positions of those whom a shift brings from other countries, and of those whom the new source brings."""
+    moved = _MOVED_SHARE * world.shift.on(signup, *BEHAVIOUR)
+    u = uniform(world.seed, "moved", number)
+    elsewhere = u < moved + world.shift.on(signup, "countries")
+    influenced = u < moved + _INFLUENCED_SHARE * world.shift.on(signup, "new_source")
+    return np.flatnonzero(elsewhere), np.flatnonzero(influenced)
 
 
 def _signup_days(world: World, day: dt.date) -> Ints:
