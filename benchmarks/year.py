@@ -25,8 +25,8 @@ from measure import Cost, Line, measure, report
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "pipeline"))
 
 HISTORY_DAYS = 150
-YEAR, MONTHS = 365, 130
-ONSET = 50
+YEAR, MONTHS = 365, 120
+ONSET = 32
 """Day of a scenario on which something happens."""
 
 TEST_DAYS = 28

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 # Single-run backfills carry this label in 1.13; every process would print it for every asset.
 warnings.filterwarnings("ignore", category=dg.BetaWarning)
 
+RANGE_START = "dagster/asset_partition_range_start"
+RANGE_END = "dagster/asset_partition_range_end"
+"""Tags of a run over a range of days."""
+
 FALLBACK_DAYS = 365
 """Days of partitions that are shown while the source cannot be read: the error comes when it is materialized."""
 

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from churn_assets.partitions import RANGE_END, RANGE_START
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import date
 
-RANGE_START = "dagster/asset_partition_range_start"
-RANGE_END = "dagster/asset_partition_range_end"
 REPOSITORY = ".dagster/repository"
 """The UI counts a run among a job's runs if it carries this tag."""
 

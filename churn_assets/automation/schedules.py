@@ -10,9 +10,8 @@ import msgspec
 from dagster._utils.schedules import schedule_execution_time_iterator  # the daemon's own; there is no public one
 
 from churn_assets.automation.jobs import DAYS_ONE_AT_A_TIME, HISTORY_KEYS, daily_job, drift_job, retrain_job
-from churn_assets.automation.launch import RANGE_END, RANGE_START
 from churn_assets.layout import days_between
-from churn_assets.partitions import DAILY
+from churn_assets.partitions import DAILY, RANGE_END, RANGE_START
 from churn_assets.resources import load_workspace
 
 if TYPE_CHECKING:

@@ -14,6 +14,11 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 ROOT = Path(__file__).parents[2]
+QUIET = """
+compute_logs:   # what steps print is watched by two processes a run, which take as long as the steps
+  module: dagster._core.storage.noop_compute_log_manager
+  class: NoOpComputeLogManager
+"""
 
 
 @dataclass
@@ -51,7 +56,7 @@ class Life:
 def configure(folder, first, last, settings):
     """Describe a deployment in this process's environment; before anything of `churn_assets` is imported."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "dagster.yaml").write_bytes((ROOT / "dagster.yaml").read_bytes())
+    (folder / "dagster.yaml").write_text((ROOT / "dagster.yaml").read_text() + QUIET)
     os.environ |= {
         "DAGSTER_HOME": str(folder),
         "CHURN_PATHS__DATA": str(folder / "data"),
@@ -119,6 +124,7 @@ class Simulation:
         context = dg.build_schedule_context(
             instance=self.instance, scheduled_execution_time=moment, repository_def=self.defs.get_repository_def()
         )
+        context._instance = self.instance  # it would open the same one anew for each tick
         tick = schedule.evaluate_tick(context)
         if tick.skip_message:
             self.life.skipped.append((today, schedule.name, tick.skip_message))
@@ -151,6 +157,7 @@ class Simulation:
                 partition_key=request.partition_key,
                 tags=request.tags,
                 asset_selection=request.asset_selection,
+                run_config={"loggers": {"progress": {}}},
                 raise_on_error=False,
             )
         if not result.success:
