@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 WEEKS = 56
 CLOSE, WORSE = 0.02, 0.03
-MOST_FALSE, LEAST_FOUND = 0.10, 0.60
+MOST_FALSE, LEAST_FOUND, LEAST_EITHER = 0.10, 0.60, 0.90
 LAST_AS_OF = date(2015, 5, 21)
 """The newest Thursday whose label window lies within the data, apart from days on which nobody is at risk."""
 
@@ -41,19 +41,24 @@ class Week:
         roc_auc: Of the fixed model, known later.
         alerts: Whether the drift signal is raised on that day and on as many after it as an alert needs.
         features_alert: Whether the usual rule would: any feature's PSI above 0.25.
+        came_false: Whether performance alerts once the labels of that day have matured.
+        held_back: Whether the alert would be held back because the feed looks broken.
     """
 
     day: date
     roc_auc: float
     alerts: bool
     features_alert: bool
+    came_false: bool
+    held_back: bool
 
 
 def weeks_of(folder: Path) -> int:
     """Train, look at each week, write what was found to `folder`/weeks.npz; returns the number of weeks."""
     found = _look(folder)
     columns: dict[str, Any] = {
-        name: [getattr(week, name) for week in found] for name in ("roc_auc", "alerts", "features_alert")
+        name: [getattr(week, name) for week in found]
+        for name in ("roc_auc", "alerts", "features_alert", "came_false", "held_back")
     }
     np.savez(folder / "weeks.npz", day=[week.day.isoformat() for week in found], **columns)
     return len(found)
@@ -136,6 +141,7 @@ def _week(workspace: Any, model: Any, reference: Any, rows: Any, day: date) -> W
     from sklearn.metrics import roc_auc_score
 
     from churn_assets.features.build import snapshot
+    from churn_assets.monitoring.feed import feed_of
     from churn_assets.monitoring.reference import compare
     from churn_assets.monitoring.signal import signal_of
 
@@ -155,6 +161,8 @@ def _week(workspace: Any, model: Any, reference: Any, rows: Any, day: date) -> W
         roc_auc=float(roc_auc_score(labelled.column("churned").to_numpy(), scored)),
         alerts=all(signal.is_raised for signal in signals),
         features_alert=any(shift.psi >= settings.alert_psi for shift in shifts),
+        came_false=_came_false(workspace, model, labelled, scored),
+        held_back=feed_of(workspace, signals[-1].day, reaching_back=True).status == "FAULT",
     )
     now = signals[0]
     print(
@@ -165,13 +173,33 @@ def _week(workspace: Any, model: Any, reference: Any, rows: Any, day: date) -> W
     return week
 
 
+def _came_false(workspace: Any, model: Any, labelled: Any, scores: NDArray[np.float64]) -> bool:
+    """Whether the day's predictions fell so far short of what was expected that performance alerts."""
+    from churn_assets.monitoring.performance.realised import Rows, measure
+    from churn_assets.monitoring.performance.report import fall
+
+    limits = workspace.settings.performance
+    rows = labelled.select(["user_id"]).append_column("score", [scores])
+    found = measure(Rows.of([rows.append_column("churned", labelled.column("churned").cast("int8"))]))
+    falls = {
+        fall(found, "pr_auc", found.promised_at_prevalence.pr_auc, limits.max_pr_auc_drop),
+        fall(found, "roc_auc", model.manifest.metrics["roc_auc"], limits.max_roc_auc_drop),
+    }
+    return "sure" in falls
+
+
 def _lines(found: Any) -> list[Line]:
     """How often it alerts, over all weeks and in each half of them."""
     half = len(found["roc_auc"]) // 2
-    lines = _shares(found["roc_auc"], found["alerts"], "all weeks", is_limited=True)
+    lines = _shares(found["roc_auc"], found["alerts"], "all weeks", least=LEAST_FOUND)
     lines += _shares(found["roc_auc"], found["alerts"], "first half", slice(0, half))
     lines += _shares(found["roc_auc"], found["alerts"], "second half", slice(half, None))
-    return lines + _shares(found["roc_auc"], found["features_alert"], "any feature's PSI above 0.25, all weeks")
+    lines += _shares(found["roc_auc"], found["features_alert"], "any feature's PSI above 0.25, all weeks")
+    lines += _shares(found["roc_auc"], found["came_false"], "performance, once labels mature")
+    either = found["alerts"] | found["came_false"]
+    lines += _shares(found["roc_auc"], either, "drift or performance, once labels mature", least=LEAST_EITHER)
+    kept = found["alerts"] & ~found["held_back"]
+    return lines + _shares(found["roc_auc"], kept, "drift alerts not held back by the feed's verdict")
 
 
 def _shares(
@@ -180,14 +208,14 @@ def _shares(
     name: str,
     part: slice = slice(None),
     *,
-    is_limited: bool = False,
+    least: float | None = None,
 ) -> list[Line]:
     median = np.median(roc_auc)
     good, bad = (np.abs(roc_auc - median) <= CLOSE)[part], (roc_auc < median - WORSE)[part]
     false, true = float(alerts[part][good].mean()), float(alerts[part][bad].mean())
     return [
-        Line(f"{name}: alerts in {good.sum()} ordinary weeks", false, "", MOST_FALSE if is_limited else None),
-        Line(f"{name}: alerts in {bad.sum()} worse weeks", true, "", least=LEAST_FOUND if is_limited else None),
+        Line(f"{name}: alerts in {good.sum()} ordinary weeks", false, "", None if least is None else MOST_FALSE),
+        Line(f"{name}: alerts in {bad.sum()} worse weeks", true, "", least=least),
     ]
 
 

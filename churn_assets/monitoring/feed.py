@@ -1,4 +1,8 @@
-"""Whether a day's feed can be trusted: its own verdict, and broken days that features still reach back to."""
+"""Whether a day's feed can be trusted: its own verdict, and spoilt days that features still reach back to.
+
+A day on which events are missing takes its share from sums over a month, and is forgiven once the feed is whole again;
+so is a holiday, which looks the same. Another unit, or values that are gone, spoil every sum that they are part of.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +22,9 @@ if TYPE_CHECKING:
     from churn_assets.monitoring.quality import FeedVerdict
     from churn_assets.workspace import Workspace
 
+SPOILS = frozenset({"scale", "nulls", "duplicates", "empty"})
+"""Findings that count for as long as features reach back to their day."""
+
 
 def feed_of(workspace: Workspace, day: date, *, reaching_back: bool) -> Feed:
     """Judge the feed of a day.
@@ -25,8 +32,7 @@ def feed_of(workspace: Workspace, day: date, *, reaching_back: bool) -> Feed:
     Args:
         workspace: Where.
         day: The day.
-        reaching_back: Whether a broken day within the longest feature window counts as well: the day's features are
-            made from it.
+        reaching_back: Whether a spoilt day within the longest feature window counts as well.
     """
     layout = workspace.layout
     there = set(layout.raw_events.days())
@@ -39,7 +45,8 @@ def feed_of(workspace: Workspace, day: date, *, reaching_back: bool) -> Feed:
     today = verdicts[-1]
     if today.status == "FAULT":
         return Feed(status="FAULT", findings=[f"{one.words} {one.what_to_do}" for one in today.findings])
-    tainted = remembered(verdicts, day, window)
+    spoilt = [one for one in verdicts if any(finding.kind in SPOILS for finding in one.findings)]
+    tainted = remembered(spoilt, day, window)
     if not tainted:
         return SOUND
     span = f"{tainted[0]}" if len(tainted) == 1 else f"{tainted[0]} to {tainted[-1]}"
