@@ -118,25 +118,27 @@ def answer(  # noqa: PLR0913 - three by name
     if any(one.state == "done" for one in mine):
         again = f"again {settings.cooldown_days} days on, if it still stands"
         return Answer(key, "", f"answered; {again}", refusals)
-    if _is_cooling_down(report, retrains, settings):
-        return Answer(key, "", f"an alert of this model was answered within {settings.cooldown_days} days", refusals)
+    if _is_cooling_down(report.as_of_date, retrains, settings):
+        return Answer(key, "", f"an alert was answered within {settings.cooldown_days} days", refusals)
     if any(one.state == "done" and one.began >= reported for one in retrains):
         return Answer(key, "", "a retrain that began since the report answers it too", refusals)
     return _attempt(key, [one for one in mine if one.state == "failed"], refusals, now, settings)
 
 
-def _is_cooling_down(report: Alarming, retrains: Sequence[Retrain], settings: RetrainingSettings) -> bool:
-    """Whether another alert of the same model was answered a short while ago: alerts that flicker are one."""
+def _is_cooling_down(day: date, retrains: Sequence[Retrain], settings: RetrainingSettings) -> bool:
+    """Whether another alert was answered a short while ago.
+
+    After a shift, labels of the new behaviour come a label window later. Until then every new model meets a population
+    that it did not learn from, and alerts under a name of its own; to retrain for each would teach nothing new.
+    """
     answered = [_answered_on(one.key, settings) for one in retrains if one.state == "done" and one.key]
-    of_model = [day for model, day in answered if model == report.model_version]
-    return any(report.as_of_date < day + timedelta(days=settings.cooldown_days) for day in of_model)
+    return any(one <= day < one + timedelta(days=settings.cooldown_days) for one in answered)
 
 
-def _answered_on(key: str, settings: RetrainingSettings) -> tuple[str, date]:
-    """The model that a key is about, and the day on which its answer fell due."""
+def _answered_on(key: str, settings: RetrainingSettings) -> date:
+    """The day on which the answer with a key fell due."""
     alert, _, number = key.rpartition("#")
-    model, _, since = alert.split("@")
-    return model, date.fromisoformat(since) + timedelta(days=int(number) * settings.cooldown_days)
+    return date.fromisoformat(alert.rpartition("@")[2]) + timedelta(days=int(number) * settings.cooldown_days)
 
 
 def _attempt(key: str, failed: Sequence[Retrain], refusals: int, now: datetime, settings: RetrainingSettings) -> Answer:

@@ -13,7 +13,7 @@ from churn_assets.settings import Settings
 from churn_assets.workspace import Workspace
 
 FIRST, LAST = dt.date(2026, 1, 1), dt.date(2026, 3, 1)
-WORLD = World(epoch=FIRST - dt.timedelta(days=60), users=600)
+WORLD = World(epoch=FIRST - dt.timedelta(days=300), users=600)
 
 
 def seconds(table):

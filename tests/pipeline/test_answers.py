@@ -74,9 +74,10 @@ def test_a_flickering_alert_is_one():
     assert asked(old, day=much_later.since, alert=much_later).run_key
 
 
-def test_another_models_answers_do_not_count():
-    mine = retrain("done", "candidate_0@drift@2026-02-27#0", began=REPORTED - timedelta(days=2))
-    assert asked(mine).run_key == f"{KEY}/1"
+def test_the_alert_of_a_model_that_has_just_been_promoted_waits_for_the_cooldown():
+    before = retrain("done", "candidate_0@drift@2026-02-27#0", began=REPORTED - timedelta(days=2))
+    assert not asked(before).run_key
+    assert asked(before, day=SINCE + timedelta(days=5)).run_key == f"{KEY}/1"
 
 
 def test_refusals_of_an_alert_are_counted():
