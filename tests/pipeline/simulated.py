@@ -6,6 +6,7 @@ Dagster instance; what they ask for is run at once. Only the daemon's waiting is
 
 import contextlib
 import os
+import sys
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
@@ -206,3 +207,39 @@ def _silent():
 def today_utc():
     """The real day: Dagster's partitions end with it."""
     return datetime.now(UTC).date()
+
+
+def main():
+    """Live `days` days in `folder` but for those of an outage; print what happened as JSON.
+
+    Arguments: folder, last day, days, first and last day of the outage (numbers from 0, or -1), and settings as
+    NAME=VALUE.
+    """
+    folder, end, days, off, on, *settings = sys.argv[1:]
+    last = date.fromisoformat(end)
+    start = last - timedelta(days=int(days) - 1)
+    first = start - timedelta(days=64)
+    configure(Path(folder), first, last, dict(one.split("=", 1) for one in settings))
+    simulation = Simulation()
+    simulation.begin(first, start)
+    for number in range(int(days)):
+        if not int(off) <= number <= int(on):
+            simulation.live(start + timedelta(days=number))
+    life = simulation.life
+    sys.stdout.buffer.write(
+        msgspec.json.encode(
+            {
+                "start": start,
+                "drift": {day.isoformat(): status for day, status in life.drift.items()},
+                "feed": {day.isoformat(): status for day, status in life.feed.items()},
+                "performance": {day.isoformat(): status for day, status in life.performance.items()},
+                "alerts": life.alerts,
+                "retrains": life.retrains,
+                "failures": life.failures,
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()
