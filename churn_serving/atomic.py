@@ -77,13 +77,17 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Put `content` at `path` as indented JSON, atomically. NaN is refused: it is not JSON.
+    """Put `content` at `path` as indented JSON, atomically; leave the file untouched if it says the same already.
+
+    NaN is refused: it is not JSON.
 
     Raises:
         OSError: As `writing` does.
         ValueError: A number is not finite.
     """
-    write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False, default=str) + "\n")
+    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False, default=str) + "\n"
+    with writing(path, keep_if_equal=True) as part:
+        part.write_text(text, encoding="utf-8")
 
 
 def remove_leftovers(folder: Path, *, older_than_seconds: float = 3600.0) -> int:

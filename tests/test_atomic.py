@@ -187,3 +187,13 @@ def test_old_parts_of_killed_processes_are_removed_and_young_ones_left(tmp_path)
     os.utime(old, (0, 0))
     assert atomic.remove_leftovers(tmp_path) == 1
     assert sorted(path.name for path in old.parent.iterdir()) == [young.name, whole.name]
+
+
+def test_the_same_report_again_is_not_a_newer_one(tmp_path):
+    path = tmp_path / "report.json"
+    atomic.write_json(path, {"status": "OK"})
+    before = path.stat()
+    atomic.write_json(path, {"status": "OK"})
+    assert (path.stat().st_mtime_ns, path.stat().st_ino) == (before.st_mtime_ns, before.st_ino)
+    atomic.write_json(path, {"status": "FAIL"})
+    assert path.stat().st_ino != before.st_ino
