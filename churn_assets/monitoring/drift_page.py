@@ -14,7 +14,7 @@ from churn_assets.monitoring.reference import HISTOGRAM_EDGES
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from churn_assets.monitoring.drift import DriftReport, Population
+    from churn_assets.monitoring.drift import DriftReport, Population, Thresholds
     from churn_assets.monitoring.reference import Shift
 
 __all__ = ["drift_page", "evidently_page"]
@@ -145,9 +145,10 @@ def _features(report: DriftReport) -> str:
     if not report.features:
         return ""
     weights = report.importance
-    limit = report.thresholds.alert_psi
+    limits = report.thresholds
+    limit = limits.alert_psi
     scale = max(2 * limit, *(min(shift.psi, 4 * limit) for shift in report.features))
-    rows = "".join(_row(shift, limit, scale, weights.get(shift.name)) for shift in report.features)
+    rows = "".join(_row(shift, limits, scale, weights.get(shift.name)) for shift in report.features)
     return (
         "<section><h2>Features, most moved first</h2>"
         '<p class="soft">Each picture shows the share of every bin; point at a bar for its numbers. The last bar is '
@@ -161,13 +162,13 @@ def _features(report: DriftReport) -> str:
     )
 
 
-def _row(shift: Shift, limit: float, scale: float, weight: float | None) -> str:
-    calm = "" if shift.reaches(limit) else " calm"
+def _row(shift: Shift, limits: Thresholds, scale: float, weight: float | None) -> str:
+    calm = "" if shift.reaches(limits.warn_psi) else " calm"
     gone = '<br><span class="status FAIL">gone</span>' if shift.vanished else ""
     cells = [
         f'<td class="name">{escape(shift.name).replace("_", "_<wbr>")}{gone}</td>',
         f'<td class="number{calm}">{shift.psi:.3f}</td>',
-        f"<td>{_meter(shift, limit, scale)}</td>",
+        f"<td>{_meter(shift, limits.alert_psi, scale)}</td>",
         f'<td class="number extra calm">{shift.noise.limit:.3f}</td>',
         f"<td>{_picture(shift)}</td>",
         f'<td class="number extra calm">{_percent(weight)}</td>',
@@ -226,7 +227,7 @@ def _populations(report: DriftReport) -> str:
         "Now": _population(report.current),
         "Model": report.model_version,
         "Limits": f"score: warning from {limits.warn_score_psi:g}, alert from {limits.alert_score_psi:g}; "
-        f"features: {limits.alert_psi:g}",
+        f"features: worth a look from {limits.warn_psi:g}, warning from {limits.alert_psi:g}",
         "Feed": "sound" if report.feed.status == "OK" else "broken: the verdict is held back",
         "New columns": ", ".join(report.new_columns) or "none",
         "Vanished": ", ".join(report.vanished_columns) or "none",
