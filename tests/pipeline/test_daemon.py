@@ -11,7 +11,7 @@ from datetime import timedelta
 
 import dagster as dg
 import pytest
-from deployed import DAY, ROOT
+from deployed import DAY, ROOT, Deployment
 
 from churn_assets.training.assets import ALERT
 
@@ -56,11 +56,11 @@ def alarmed(deployment):
         "CHURN_SOURCE__SYNTHETIC__DRIFT": "1.0",
         "CHURN_SOURCE__SYNTHETIC__DRIFT_FROM": (DAY - timedelta(days=14)).isoformat(),
     }
-    deployment.settings.update(shift)
-    deployment.run("build", "data").expect()
-    deployment.run("build", "features").expect()
-    deployment.run("drift", CHURN_DRIFT__EVIDENTLY="false").expect(2)
-    return deployment
+    shifted = Deployment(deployment.folder, deployment.settings | shift)
+    shifted.run("build", "data").expect()
+    shifted.run("build", "features").expect()
+    shifted.run("drift", CHURN_DRIFT__EVIDENTLY="false").expect(2)
+    return shifted
 
 
 def answers(deployment):
