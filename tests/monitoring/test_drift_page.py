@@ -1,9 +1,8 @@
-from html.parser import HTMLParser
-
 import numpy as np
 import pyarrow as pa
 import pytest
 from drift_populations import DAY, FEATURES, population, replaced, scores_of
+from page_outline import Outline
 
 from churn_assets.monitoring.drift import drift_report
 from churn_assets.monitoring.drift_page import drift_page
@@ -11,32 +10,6 @@ from churn_assets.monitoring.reference import make_reference
 from churn_assets.settings import DriftSettings
 
 EVIL = '<script>alert("x")</script>'
-VOID = {"meta", "br", "rect", "path", "wbr"}
-
-
-class Outline(HTMLParser):
-    """Tags, text and addresses of a page; fails on tags that do not match."""
-
-    def __init__(self, page):
-        super().__init__()
-        self.tags, self.open, self.text, self.links = [], [], "", []
-        self.feed(page)
-        assert not self.open
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-        self.links += [value for name, value in attrs if name in ("href", "src")]
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, _attrs):
-        self.tags.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.text += data
 
 
 @pytest.fixture(scope="module")

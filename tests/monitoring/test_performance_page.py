@@ -1,40 +1,14 @@
 from datetime import timedelta
-from html.parser import HTMLParser
 
 import pytest
+from page_outline import Outline
 from performance_world import WINDOW, World, after, shuffled
 
 from churn_assets.monitoring.performance.build import report_day
 
 DAY = after(30)
 FIRST = 23 - 6
-VOID = {"meta", "br", "wbr", "line", "polyline"}
 EVIL = "<script>alert(1)</script>"
-
-
-class Outline(HTMLParser):
-    """Tags, text and addresses of a page; fails on tags that do not match."""
-
-    def __init__(self, page):
-        super().__init__()
-        self.tags, self.open, self.text, self.links = [], [], "", []
-        self.feed(page)
-        assert not self.open
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-        self.links += [value for name, value in attrs if name in ("href", "src")]
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, _attrs):
-        self.tags.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.text += data
 
 
 @pytest.fixture
