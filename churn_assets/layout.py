@@ -252,6 +252,10 @@ class Layout:
         """The performance report of a day, for machines."""
         return self.metrics / f"performance_{day.isoformat()}.json"
 
+    def performance_files(self) -> list[Path]:
+        """The performance reports of all days, oldest first."""
+        return sorted(self.metrics.glob("performance_[0-9]*.json"))
+
     @property
     def latest_performance(self) -> Path:
         """A copy of the newest day's performance report."""

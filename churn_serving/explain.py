@@ -13,12 +13,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from itertools import islice
 from math import prod
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from numpy.typing import NDArray
 
     from churn_serving.forest import Forest
@@ -77,23 +80,46 @@ class Cluster:
         """Number of combinations of states."""
         return prod(len(sets) for sets in self.states.values())
 
-    def table(self) -> NDArray[np.float64]:
-        """Return the shares of every feature (rows) for every combination of states, the last feature's fastest."""
+    def table(self, own: Iterable[NDArray[np.float64]]) -> NDArray[np.float64]:
+        """Return the shares of every feature (rows) for every combination of states, the last feature's fastest.
+
+        Args:
+            own: Of each leaf, its `answer_shares`.
+        """
         sizes = [len(sets) for sets in self.states.values()]
-        combination = np.indices(sizes).reshape(len(sizes), -1)
-        met = [self._met(place)[:, numbers] for place, numbers in zip(self.states, combination, strict=True)]
-        values = np.array([leaf.value for leaf in self.leaves])
-        shares: NDArray[np.float64] = leaf_shares(np.stack(met, axis=1), self.ratios(), values).sum(axis=0)
+        numbers = dict(zip(self.states, np.indices(sizes).reshape(len(sizes), -1), strict=True))
+        row_of = {place: row for row, place in enumerate(self.states)}
+        shares = np.zeros((len(sizes), self.cells))
+        for leaf, answers in zip(self.leaves, own, strict=True):
+            answer = sum(
+                self._met(place, c.met, bit)[numbers[place]] for bit, (place, c) in enumerate(leaf.path.items())
+            )
+            shares[[row_of[place] for place in leaf.path]] += answers.take(answer, axis=1)
         return shares
 
     def ratios(self) -> NDArray[np.float64]:
         """Return each leaf's (rows) ratio for each feature (columns); 1 where it has no condition."""
         return np.array([[c.ratio if (c := leaf.path.get(p)) else 1.0 for p in self.states] for leaf in self.leaves])
 
-    def _met(self, place: int) -> NDArray[np.bool_]:
-        """Return whether each state (columns) meets each leaf's (rows) condition on one feature."""
-        conditions = [leaf.path.get(place) for leaf in self.leaves]
-        return np.array([[c is None or c.met & state > 0 for state in self.states[place]] for c in conditions])
+    def _met(self, place: int, met: int, bit: int) -> NDArray[np.intp]:
+        """Return `2 ** bit` for each state of a feature that meets a condition, else 0."""
+        return np.array([(met & state > 0) << bit for state in self.states[place]])
+
+
+def answer_shares(leaves: list[Leaf]) -> list[NDArray[np.float64]]:
+    """Return each leaf's shares of its own d features, (d, 2 ** d): bit k of the column says if the k-th is met."""
+    shares: list[NDArray[np.float64]] = [np.empty((0, 1))] * len(leaves)
+    by_depth: dict[int, list[int]] = {}
+    for number, leaf in enumerate(leaves):
+        by_depth.setdefault(len(leaf.path), []).append(number)
+    for depth, numbers in by_depth.items():
+        met = (np.arange(2**depth) >> np.arange(depth)[:, None] & 1).astype(np.bool_)
+        ratios = np.array([[c.ratio for c in leaves[number].path.values()] for number in numbers]).reshape(-1, depth)
+        values = np.array([leaves[number].value for number in numbers])
+        found = leaf_shares(np.broadcast_to(met, (len(numbers), *met.shape)), ratios, values)
+        for number, own in zip(numbers, found, strict=True):
+            shares[number] = own
+    return shares
 
 
 def leaf_shares(
@@ -181,16 +207,17 @@ class _Tables:
         codes, tables = [np.empty(0, np.int32)], [np.empty(0)]
         pairs: list[tuple[int, int, int, int]] = []  # place, cluster, where its codes are, where its table is
         sizes = np.diff(first).tolist()
+        own = iter(answer_shares([leaf for cluster in clusters for leaf in cluster.leaves]))
         code_end = table_end = 0
         for number, cluster in enumerate(clusters):
             stride = cells = cluster.cells
             for place, sets in cluster.states.items():
                 stride //= len(sets)
                 pairs.append((place, number, code_end - int(first[place]), table_end))
-                own = sum(np.int32(state * stride) * _to_array(bits, sizes[place]) for state, bits in enumerate(sets))
-                codes.append(np.asarray(own, dtype=np.int32))
+                added = sum(np.int32(state * stride) * _to_array(bits, sizes[place]) for state, bits in enumerate(sets))
+                codes.append(np.asarray(added, dtype=np.int32))
                 code_end, table_end = code_end + sizes[place], table_end + cells
-            tables.append(cluster.table().ravel())
+            tables.append(cluster.table(islice(own, len(cluster.leaves))).ravel())
         self._codes, self._table = np.concatenate(codes), np.concatenate(tables)
         self._place, cluster_of, code_start, table_start = np.array(pairs, dtype=np.intp).reshape(-1, 4).T.copy()
         self._code_start, self._first_pair = code_start[:, None], np.flatnonzero(np.diff(cluster_of, prepend=-1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -18,8 +19,9 @@ if TYPE_CHECKING:
     from churn_serving.scorer import Scorer
 
 
+@lru_cache(maxsize=1)
 def from_bytes(content: bytes) -> Scorer:
-    """Return the scorer that `Scorer.to_bytes` wrote.
+    """Return the scorer that `Scorer.to_bytes` wrote; for the same bytes as last time, the same scorer.
 
     Raises:
         ScorerError: The bytes are no scorer, or its arrays are not a possible model.

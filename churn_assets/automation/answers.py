@@ -13,40 +13,13 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Literal
 
-import msgspec
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from churn_assets.monitoring.alert import Alarming, Alert
     from churn_assets.settings import RetrainingSettings
 
 State = Literal["waiting", "failed", "done"]
-
-
-class StandingAlert(msgspec.Struct, frozen=True):
-    """An alert as a report has it.
-
-    Attributes:
-        id: The same for as long as it stands.
-        since: Its first day.
-    """
-
-    id: str
-    since: date
-
-
-class Alarming(msgspec.Struct, frozen=True):
-    """The part of a drift or performance report that an answer needs.
-
-    Attributes:
-        as_of_date: Its day.
-        model_version: The model it is about.
-        alert: The alert that stands; None if none does.
-    """
-
-    as_of_date: date
-    model_version: str
-    alert: StandingAlert | None = None
 
 
 @dataclass(frozen=True)
@@ -85,7 +58,7 @@ class Answer:
     has_given_up: bool = False
 
 
-def key_of(alert: StandingAlert, day: date, settings: RetrainingSettings) -> str:
+def key_of(alert: Alert, day: date, settings: RetrainingSettings) -> str:
     """Return the key of the answer that an alert asks for on a day."""
     number = max((day - alert.since).days, 0) // settings.cooldown_days
     return f"{alert.id}#{number}"
@@ -93,7 +66,7 @@ def key_of(alert: StandingAlert, day: date, settings: RetrainingSettings) -> str
 
 def answer(  # noqa: PLR0913 - three by name
     report: Alarming,
-    alert: StandingAlert,
+    alert: Alert,
     retrains: Sequence[Retrain],
     *,
     reported: datetime,

@@ -30,6 +30,7 @@ class LocalEventLogStorage(ConsolidatedSqliteEventLogStorage):
 
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
         self._engines: dict[int, db.Engine] = {}
+        self._tables: set[str] = set()
         super().__init__(base_dir, inst_data)
 
     @classmethod
@@ -49,6 +50,12 @@ class LocalEventLogStorage(ConsolidatedSqliteEventLogStorage):
             engine.dispose()
         self._engines.clear()
         super().dispose()  # type: ignore[no-untyped-call]
+
+    def has_table(self, table_name: str) -> bool:
+        """Whether the log has a table; asked for each event, so what has been seen is not looked for again."""
+        if table_name not in self._tables and super().has_table(table_name):
+            self._tables.add(table_name)
+        return table_name in self._tables
 
     @contextlib.contextmanager
     def _connect(self) -> Iterator[db.Connection]:

@@ -7,12 +7,12 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import dagster as dg
-import msgspec
 
-from churn_assets.automation.answers import Alarming, Answer, Retrain, State, answer
+from churn_assets.automation.answers import Answer, Retrain, State, answer
 from churn_assets.automation.claims import claim
 from churn_assets.automation.jobs import ONE_AT_A_TIME, retrain_job
 from churn_assets.automation.watch import run_failure_alert
+from churn_assets.monitoring.alert import Alarming
 from churn_assets.notify import messages
 from churn_assets.notify.notifier import Notifier
 from churn_assets.resources import load_workspace
@@ -81,7 +81,7 @@ def answer_alert(
         A request for one retrain, or why there is none.
     """
     path = place(workspace.layout)
-    report = _read(path)
+    report = Alarming.read(path)
     if report is None or report.alert is None:
         return dg.SkipReason("no alert stands" if report else "there is no report yet")
     if report.model_version != _production(workspace):
@@ -113,13 +113,6 @@ def _retrain(record: dg.RunRecord) -> Retrain:
     ended = datetime.fromtimestamp(record.end_time, UTC) if record.end_time else None
     created = record.create_timestamp.replace(tzinfo=UTC)
     return Retrain(run.tags.get(ALERT, ""), _ENDED.get(run.status, "waiting"), created, ended)
-
-
-def _read(path: Path) -> Alarming | None:
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=Alarming)
-    except (FileNotFoundError, msgspec.DecodeError):
-        return None
 
 
 def _production(workspace: Workspace) -> str | None:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import io
-import json
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
-import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -16,7 +14,8 @@ import pyarrow.parquet as pq
 
 from churn_assets.features.build import snapshot
 from churn_assets.layout import MissingTableError
-from churn_assets.monitoring.drift import Alert, Context, DriftReport, drift_report
+from churn_assets.monitoring.alert import is_newest, standing_before
+from churn_assets.monitoring.drift import Context, DriftReport, drift_report
 from churn_assets.monitoring.feed import feed_of
 from churn_assets.monitoring.reference import KEYS, Reference, Scored, make_reference
 from churn_assets.monitoring.score_proxy import score_proxy
@@ -114,14 +113,14 @@ def compare_day(workspace: Workspace, model: LoadedModel, day: date) -> Compared
     context = Context(
         before=_before(workspace, model, reference, day) if is_raised else [],
         feed=feed_of(workspace, day, reaching_back=is_raised),
-        standing=_standing(workspace, day),
+        standing=standing_before(layout.drift_files(), day),
     )
     report = drift_report(
         reference, at_risk, scores, model_version=model.version, as_of_date=day, settings=settings, context=context
     )
     content = report.as_json()
     write_json(layout.drift_file(day), content)
-    if _is_newest(layout.latest_drift, day):
+    if is_newest(layout.latest_drift, day):
         write_json(layout.latest_drift, content)
     behind = _write_evidently(workspace, model, at_risk, report)
     write_text(layout.drift_page(day), drift_page(report, evidently=behind.name if behind else None))
@@ -133,7 +132,7 @@ def proxy_of(workspace: Workspace, day: date, scores: NDArray[np.float64], model
     content = score_proxy(scores, model.manifest.threshold, day, model.version)
     content["served"] = served_summary(served_predictions(Published(workspace.settings.paths).prediction_log, day))
     write_json(workspace.layout.score_proxy_file(day), content)
-    if _is_newest(workspace.layout.latest_score_proxy, day):
+    if is_newest(workspace.layout.latest_score_proxy, day):
         write_json(workspace.layout.latest_score_proxy, content)
     return content
 
@@ -170,24 +169,6 @@ def _snapshot(workspace: Workspace, day: date) -> pa.Table:
         return snapshot(workspace, day)
 
 
-def _standing(workspace: Workspace, day: date) -> Alert | None:
-    """The alert of the newest report before a day."""
-    earlier = [path for path in workspace.layout.drift_files() if path.stem[-10:] < day.isoformat()]
-    if not earlier:
-        return None
-    try:
-        alert = msgspec.json.decode(earlier[-1].read_bytes(), type=_Alerting).alert
-    except msgspec.DecodeError:  # an older form
-        return None
-    return alert
-
-
-class _Alerting(msgspec.Struct, frozen=True):
-    """The part of a report that says whether an alert stands."""
-
-    alert: Alert | None = None
-
-
 def _write_evidently(workspace: Workspace, model: LoadedModel, at_risk: pa.Table, report: DriftReport) -> Path | None:
     """Evidently's page of samples, of the features that moved most; None if there is nobody to draw."""
     from churn_assets.monitoring.evidently_page import evidently_page
@@ -222,13 +203,6 @@ def _file_of(workspace: Workspace, model: LoadedModel, name: str) -> Path:
     if not path.exists():
         raise MissingFileError(f"{model.version} has no {name}: it was trained elsewhere; `churn retrain` makes one")
     return path
-
-
-def _is_newest(path: Path, day: date) -> bool:
-    try:
-        return bool(json.loads(path.read_text())["as_of_date"] <= day.isoformat())
-    except (FileNotFoundError, KeyError, json.JSONDecodeError):
-        return True
 
 
 def _plain(table: pa.Table) -> pa.Table:

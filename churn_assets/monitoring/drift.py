@@ -9,12 +9,13 @@ the remedy is to mend the source, not to learn from what is broken.
 from __future__ import annotations
 
 from datetime import date
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
 import pyarrow.compute as pc
 
+from churn_assets.monitoring.alert import Alert
 from churn_assets.monitoring.drift_words import SOUND, Case, Feed, Status, words
 from churn_assets.monitoring.reference import Comparison, Reference, Shift, compare, score_histogram
 from churn_assets.monitoring.signal import Signal, signal_of
@@ -68,25 +69,6 @@ class Thresholds(msgspec.Struct, frozen=True, kw_only=True):
     alert_promise_drop: float
     consecutive_days: int
     ordinary_psi: float
-
-
-class Alert(msgspec.Struct, frozen=True, kw_only=True):
-    """An alert that stands.
-
-    Attributes:
-        id: Model, kind and first day: the same for as long as it stands.
-        kind: `drift`.
-        since: Its first day.
-    """
-
-    id: str
-    kind: Literal["drift"]
-    since: date
-
-    @staticmethod
-    def of(model_version: str, since: date) -> Alert:
-        """Return the drift alert of a model that began on a day."""
-        return Alert(id=f"{model_version}@drift@{since}", kind="drift", since=since)
 
 
 class Context(msgspec.Struct, frozen=True, kw_only=True):
@@ -208,7 +190,7 @@ def drift_report(  # noqa: PLR0913 - all but three by name
         days_in_a_row=days,
         importance=reference.importance,
         feed=context.feed,
-        alert=_alert(status, model_version, as_of_date, context.standing),
+        alert=Alert.raised("drift", model_version, as_of_date, context.standing) if status == "FAIL" else None,
         **_measured(found),
         headline=said.headline,
         reasons=said.reasons,
@@ -251,13 +233,6 @@ def _days_in_a_row(signal: Signal, before: Sequence[Signal]) -> int:
             break
         days += 1
     return days
-
-
-def _alert(status: Status, model_version: str, day: date, standing: Alert | None) -> Alert | None:
-    if status != "FAIL":
-        return None
-    is_same = standing is not None and standing.id == Alert.of(model_version, standing.since).id
-    return standing if is_same else Alert.of(model_version, day)
 
 
 def _judge(found: Comparison | None, signal: Signal, days: int, feed: Feed, settings: DriftSettings) -> Status:

@@ -4,9 +4,10 @@ For users with risks p, a pair (i, j) counts if i leaves and j stays, which happ
 
     ROC-AUC = sum over i != j of p_i (1 - p_j) [p_i > p_j] / sum over i != j of p_i (1 - p_j)
 
-with ties counted half. It needs no labels, so it is known at once, and it falls when the model can no longer tell
-people apart: when everybody looks alike to it. It is blind to what changes at unchanged inputs. (The idea is that of
-confidence-based performance estimation; the error is that of a ratio of U-statistics, van der Vaart 1998, chapter 12.)
+with ties counted half: the area under the curve of labels that are probabilities. It needs no labels, so it is known at
+once, and it falls when the model can no longer tell people apart: when everybody looks alike to it. It is blind to what
+changes at unchanged inputs. (The idea is that of confidence-based performance estimation; the error is that of a ratio
+of U-statistics, van der Vaart 1998, chapter 12.)
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
+
+from churn_assets.monitoring.areas import Ranking, areas
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -36,25 +39,10 @@ class Promise(msgspec.Struct, frozen=True, kw_only=True):
 
 def promised(scores: Floats) -> Promise:
     """Return the ROC-AUC that scores (n,), probabilities, promise."""
-    risk = np.sort(scores)
-    stay = 1.0 - risk
-    pairs = risk.sum() * stay.sum() - float(risk @ stay)
-    if len(risk) < 2 or pairs <= 0.0:
+    ranking = Ranking.of(scores)
+    risk = scores[ranking.order]
+    found = areas(ranking, risk)
+    if found is None:
         return Promise(roc_auc=None)
-    stay_below, stay_equal = _below(risk, stay)
-    risk_below, risk_equal = _below(risk, risk)
-    risk_above = risk.sum() - risk_below - risk_equal
-    won = risk * (stay_below + 0.5 * (stay_equal - stay))  # a user makes no pair with himself
-    lost = stay * (risk_above + 0.5 * (risk_equal - risk))
-    roc_auc = float(won.sum() / pairs)
-    met = risk * (stay.sum() - stay) + stay * (risk.sum() - risk)
-    influence = (won + lost - roc_auc * met) / pairs
-    return Promise(roc_auc=roc_auc, error=float(np.sqrt(np.sum(influence**2))))
-
-
-def _below(ordered: Floats, weights: Floats) -> tuple[Floats, Floats]:
-    """For each of ascending values, the weights of all that are smaller, and of all that are equal."""
-    first = np.searchsorted(ordered, ordered, side="left")
-    last = np.searchsorted(ordered, ordered, side="right")
-    total = np.concatenate([[0.0], np.cumsum(weights)])
-    return total[first], total[last] - total[first]
+    influence = found.roc_auc.influence(ranking, risk)
+    return Promise(roc_auc=found.roc_auc.value, error=float(np.sqrt(np.sum(influence**2))))

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
+from churn_assets.monitoring.build import read_reference
 from churn_assets.training import plots
 from churn_assets.training.breakdown import Importance, ranked_importance, segments, tenure_bands
 from churn_assets.training.build import RECENCY
 from churn_assets.training.evaluation import Bands
 from churn_assets.training.model_card import ModelCard, render_model_card
-from churn_serving.manifest import sha256
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,7 +19,6 @@ if TYPE_CHECKING:
     from churn_assets.workspace import Workspace
     from churn_serving.registry import Registry
 
-IMPORTANCE_ROWS = 5000
 TENURE = "tenure"
 SEGMENTS = ("plan", "country", TENURE)
 SOURCES = {"synthetic": "the generated platform", "files": "files"}
@@ -48,8 +45,9 @@ def card_of(workspace: Workspace, registry: Registry, judged: Judged, decision: 
         champion=decision.champion,
         champion_difference=judged.against_champion,
         segments=segments(with_tenure(test), judged.scores, SEGMENTS),
-        importance=importance(judged, test),
-        importance_meaning="Mean absolute contribution to the log-odds of churn, over a sample of the holdout.",
+        importance=_importance(workspace, judged),
+        importance_meaning="Share of a feature in what moves scores: its mean absolute contribution to the log-odds of "
+        "churn about its mean, over that of all, in a sample of the holdout.",
         split=parts.split,
         training_rows=len(parts.training),
         calibration_rows=len(parts.calibration),
@@ -68,13 +66,11 @@ def card_of(workspace: Workspace, registry: Registry, judged: Judged, decision: 
     return render_model_card(card)
 
 
-def importance(judged: Judged, test: pd.DataFrame) -> tuple[Importance, ...]:
-    """Features by mean absolute contribution over a sample of the holdout that depends on the model's version alone."""
-    scorer = judged.model.scorer
-    seed = int(sha256(judged.version.encode())[:8], 16)
-    chosen = np.random.default_rng(seed).permutation(len(test))[:IMPORTANCE_ROWS]
-    encoded = scorer.encode_columns(test.iloc[np.sort(chosen)])
-    return ranked_importance(scorer.features, np.abs(scorer.contributions(encoded)).mean(axis=0))
+def _importance(workspace: Workspace, judged: Judged) -> tuple[Importance, ...]:
+    """What the reference says that travels with the model; nothing if none does."""
+    features = judged.model.manifest.features
+    shares = read_reference(workspace, judged.model).importance
+    return ranked_importance(features, [shares.get(spec.name, 0.0) for spec in features])
 
 
 def with_tenure(frame: pd.DataFrame) -> pd.DataFrame:

@@ -34,6 +34,7 @@ _STYLE: Any = {
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
     "axes.titlepad": 12,
+    "axes.titley": 1.0,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
@@ -147,7 +148,7 @@ def importance_svg(importance: Sequence[Importance], *, title: str, most: int = 
         An SVG file.
     """
     shown = list(importance[:most])[::-1]
-    with _Drawing(7.2, 1.1 + 0.28 * len(shown)) as drawing:
+    with _Drawing(7.2, 1.1 + 0.28 * len(shown), measured=True) as drawing:
         axes = drawing.axes
         values = [one.value for one in shown]
         places = np.arange(len(shown))
@@ -167,17 +168,20 @@ def importance_svg(importance: Sequence[Importance], *, title: str, most: int = 
 class _Drawing:
     """One figure with one pair of axes, in our style while the block lasts; pyplot and its global figures stay out."""
 
-    def __init__(self, width: float, height: float) -> None:
+    def __init__(self, width: float, height: float, *, measured: bool = False) -> None:
+        """`measured` margins suit long labels; they take as long as the drawing itself."""
         import matplotlib as mpl
 
         self._style = mpl.rc_context(_STYLE)
-        self._size = (width, height)
+        self._size, self._measured = (width, height), measured
 
     def __enter__(self) -> Self:
         from matplotlib.figure import Figure
 
         self._style.__enter__()
-        self._figure = Figure(figsize=self._size, facecolor="white", layout="constrained")
+        self._figure = Figure(figsize=self._size, facecolor="white", layout="constrained" if self._measured else None)
+        if not self._measured:
+            self._figure.subplots_adjust(left=0.14, right=0.97, bottom=0.14, top=0.89)
         self.axes: Any = self._figure.add_subplot()
         return self
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from drift_populations import DAY, FEATURES, population, scores_of
 
-from churn_assets.monitoring.drift import Alert, Context, drift_report
+from churn_assets.monitoring.alert import Alert
+from churn_assets.monitoring.drift import Context, drift_report
 from churn_assets.monitoring.drift_words import Feed
 from churn_assets.monitoring.reference import Reference, Scored, make_reference
 from churn_assets.monitoring.signal import signal_of
@@ -72,13 +73,15 @@ def test_a_calm_day_in_between_begins_the_count_anew():
 
 def test_an_alert_that_stands_keeps_its_name():
     since = DAY - dt.timedelta(days=2)
-    standing = Alert.of("candidate_1", since)
+    standing = Alert.of("drift", "candidate_1", since)
     assert report(MOVED, before=days_before(MOVED, MOVED), standing=standing).alert == standing
 
 
 def test_another_models_alert_is_not_continued():
-    standing = Alert.of("candidate_0", DAY - dt.timedelta(days=2))
-    assert report(MOVED, before=days_before(MOVED, MOVED), standing=standing).alert == Alert.of("candidate_1", DAY)
+    standing = Alert.of("drift", "candidate_0", DAY - dt.timedelta(days=2))
+    assert report(MOVED, before=days_before(MOVED, MOVED), standing=standing).alert == Alert.of(
+        "drift", "candidate_1", DAY
+    )
 
 
 def test_a_broken_feed_holds_the_alert_back_and_says_what_to_mend():

@@ -5,6 +5,7 @@ Dagster instance; what they ask for is run at once. Only the daemon's waiting is
 """
 
 import contextlib
+import gc
 import os
 import sys
 from dataclasses import dataclass, field
@@ -97,6 +98,7 @@ class Simulation:
         with _silent():
             run_job("history_job", (first, today - timedelta(days=1)))
             run_job("seed_job", (today - timedelta(days=1),) * 2)
+        gc.set_threshold(50_000, 20, 50)  # what Dagster and the libraries hold would be looked through all the time
 
     def live(self, today, *, hours=24):
         """Let one day pass: its ticks, and what they ask for."""

@@ -6,12 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from churn_assets.automation.answers import Alarming, Retrain, StandingAlert, answer, key_of
+from churn_assets.automation.answers import Retrain, answer, key_of
 from churn_assets.automation.claims import LASTS, claim
+from churn_assets.monitoring.alert import Alarming, Alert
 from churn_assets.settings import RetrainingSettings
 
 SINCE = date(2026, 3, 1)
-ALERT = StandingAlert("candidate_1@drift@2026-03-01", SINCE)
+ALERT = Alert.of("drift", "candidate_1", SINCE)
 REPORTED = datetime(2026, 3, 2, 1, 5, tzinfo=UTC)
 NOW = REPORTED + timedelta(minutes=1)
 LIMITS = RetrainingSettings()
@@ -20,7 +21,7 @@ KEY = f"{ALERT.id}#0"
 
 
 def asked(*retrains, day=SINCE, now=NOW, alert=ALERT):
-    report = Alarming(day, "candidate_1", alert)
+    report = Alarming(as_of_date=day, model_version="candidate_1", alert=alert)
     return answer(report, alert, retrains, reported=REPORTED, now=now, settings=LIMITS)
 
 
@@ -67,9 +68,9 @@ def test_a_failed_retrain_is_tried_again_slower_each_time_and_not_for_ever():
 
 
 def test_a_flickering_alert_is_one():
-    again = StandingAlert("candidate_1@drift@2026-03-04", SINCE + timedelta(days=3))
+    again = Alert.of("drift", "candidate_1", SINCE + timedelta(days=3))
     assert not asked(retrain("done", began=REPORTED - timedelta(days=3)), day=again.since, alert=again).run_key
-    much_later = StandingAlert("candidate_1@drift@2026-03-12", SINCE + timedelta(days=11))
+    much_later = Alert.of("drift", "candidate_1", SINCE + timedelta(days=11))
     old = retrain("done", began=REPORTED - timedelta(days=11))
     assert asked(old, day=much_later.since, alert=much_later).run_key
 

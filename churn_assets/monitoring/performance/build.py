@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
-import msgspec
 import pyarrow.compute as pc
 
 from churn_assets.layout import days_between
+from churn_assets.monitoring.alert import is_newest, standing_before
 from churn_assets.monitoring.performance.estimated import Estimated, expectation, expectation_intervals
 from churn_assets.monitoring.performance.outcomes import (
     UnreadablePredictionsError,
@@ -21,7 +21,6 @@ from churn_assets.monitoring.performance.outcomes import (
 from churn_assets.monitoring.performance.page import performance_page
 from churn_assets.monitoring.performance.realised import Performance, Rows, measure
 from churn_assets.monitoring.performance.report import (
-    Alert,
     Evidence,
     Holdout,
     Judged,
@@ -46,7 +45,6 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from churn_assets.layout import Layout
     from churn_assets.workspace import Workspace
     from churn_serving.bundle import LoadedModel
 
@@ -84,12 +82,12 @@ def report_day(workspace: Workspace, day: date) -> Reported:
         _evidence(workspace, day, span, model, [*_missing(workspace, day, span), *problems]),
         Production(model.version, _holdout(model)) if model else why_none,
         as_of_date=day,
-        standing=_standing(layout, day),
+        standing=standing_before(layout.performance_files(), day),
         settings=workspace.settings.performance,
     )
     content = report.as_json()
     write_json(layout.performance_file(day), content)
-    if day <= workspace.settings.yesterday and _is_newest(layout, day):
+    if day <= workspace.settings.yesterday and is_newest(layout.latest_performance, day):
         write_json(layout.latest_performance, content)
     write_text(layout.performance_page(day), performance_page(report))
     return Reported(report, layout.performance_page(day), joined)
@@ -207,29 +205,3 @@ def _holdout(model: LoadedModel) -> Holdout:
 def _most_common(column: pa.ChunkedArray) -> str:
     counts = pc.value_counts(column).to_pylist()
     return str(max(counts, key=lambda entry: (entry["counts"], entry["values"]))["values"]) if counts else ""
-
-
-class _Told(msgspec.Struct, frozen=True):
-    """The part of an earlier report that later ones depend on."""
-
-    as_of_date: date
-    alert: Alert | None = None
-
-
-def _standing(layout: Layout, day: date) -> Alert | None:
-    """The alert of the newest report before a day."""
-    earlier = [path for path in layout.metrics.glob(f"performance_{DATED}.json") if path.stem[-10:] < day.isoformat()]
-    told = _read(max(earlier)) if earlier else None
-    return told.alert if told else None
-
-
-def _is_newest(layout: Layout, day: date) -> bool:
-    told = _read(layout.latest_performance)
-    return told is None or told.as_of_date <= day
-
-
-def _read(path: Path) -> _Told | None:
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=_Told)
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
-        return None

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
-from churn_assets.monitoring.performance.areas import Ranking, areas
+from churn_assets.monitoring.areas import Ranking, areas
 
 if TYPE_CHECKING:
     from datetime import date

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from churn_assets.monitoring.performance.areas import Ranking, areas
+from churn_assets.monitoring.areas import Ranking, areas
 from churn_assets.monitoring.performance.estimated import (
     Z95,
     Expectation,

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
+from churn_assets.monitoring.alert import Alert
 from churn_assets.monitoring.performance.estimated import Estimated, Interval
 from churn_assets.monitoring.performance.outcomes import Tally
 from churn_assets.monitoring.performance.realised import Performance
@@ -31,25 +32,6 @@ LEAST_GAP = 0.02
 
 LARGE_GAP = 0.25
 """From here on a gap is large, as a share of the leavers."""
-
-
-class Alert(msgspec.Struct, frozen=True, kw_only=True):
-    """An alert that stands.
-
-    Attributes:
-        id: Model, kind and first day: the same for as long as it stands.
-        kind: `performance`.
-        since: Its first day.
-    """
-
-    id: str
-    kind: Literal["performance"]
-    since: date
-
-    @staticmethod
-    def of(model_version: str, since: date) -> Alert:
-        """Return the performance alert of a model that began on a day."""
-        return Alert(id=f"{model_version}@performance@{since}", kind="performance", since=since)
 
 
 class Judged(msgspec.Struct, frozen=True, kw_only=True):
@@ -239,7 +221,7 @@ def performance_report(
         tally=evidence.tally,
         weeks=evidence.weeks,
         limits=_limits(settings),
-        alert=_alert(version, as_of_date, standing) if status == "FAIL" and version else None,
+        alert=Alert.raised("performance", version, as_of_date, standing) if status == "FAIL" and version else None,
         **{name: getattr(made, name) for name in _TOLD},
     )
 
@@ -334,10 +316,3 @@ def _limits(settings: PerformanceSettings) -> Limits:
         max_roc_auc_drop=settings.max_roc_auc_drop,
         min_positives=settings.min_positives,
     )
-
-
-def _alert(version: str, day: date, standing: Alert | None) -> Alert:
-    """The alert that stands already, if it is this model's; else a new one."""
-    if standing is not None and standing.id == Alert.of(version, standing.since).id:
-        return standing
-    return Alert.of(version, day)
