@@ -13,7 +13,27 @@ ROOT = Path(__file__).parent.parent
 PACKAGES = ("churn_assets", "churn_serving")
 MAY_IMPORT_DAGSTER = {"assets.py", "checks.py", "resources.py", "partitions.py", "definitions.py", "cli.py"}
 NOT_IN_THE_SERVICE = {"dagster", "churn_assets", "evidently", "pandas", "sklearn", "pyarrow"}
-LAYERS = {"automation": 4, "scoring": 3, "monitoring": 3, "training": 3, "features": 2, "ingest": 1}
+LAYERS = {
+    "commands": 6,
+    "readiness": 5,
+    "automation": 4,
+    "upkeep": 3,
+    "scoring": 3,
+    "monitoring": 3,
+    "training": 3,
+    "features": 2,
+    "ingest": 1,
+}
+    "commands": 6,
+    "readiness": 5,
+    "automation": 4,
+    "upkeep": 3,
+    "scoring": 3,
+    "monitoring": 3,
+    "training": 3,
+    "features": 2,
+    "ingest": 1,
+}
 FORBIDDEN_NAMES = {"utils.py", "helpers.py", "util.py", "helper.py", "common.py", "misc.py", "manager.py"}
 
 

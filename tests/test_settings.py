@@ -50,6 +50,7 @@ def test_the_packaged_defaults(read):
         "drift": "0 1 * * *",
         "batch": "0 2 * * *",
         "retrain": "0 3 * * 0",
+        "clean": "0 5 * * 0",
     }
     assert (settings.serving.host, settings.serving.port) == ("127.0.0.1", 8000)
     assert settings.notify.urls == []

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import narwhals as nw
 
 if TYPE_CHECKING:
-    from churn_assets.settings import EventType
+    from churn_assets.source_settings import EventType
 
 QUIZ_SUM = "quiz_score_sum"
 QUIZ_COUNT = "quiz_scores"

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from churn_assets.layout import Layout
-    from churn_assets.settings import FileSettings, Settings
+    from churn_assets.settings import Settings
+    from churn_assets.source_settings import FileSettings
 
 HISTORY_SHARE = 0.001
 """Rows before the first day that holds more than this share of all rows are taken for wrong dates, not for history."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from churn_assets.demo import Demo
     from churn_assets.layout import Layout
-    from churn_assets.settings import SyntheticSettings
+    from churn_assets.source_settings import SyntheticSettings
 
 EVENT_TYPES = frozenset(
     {"login", "video_watch", "quiz_attempt", "enroll", "support_ticket", "payment_success", "payment_failed"}

@@ -13,7 +13,7 @@ from churn_assets.ingest.source import SourceError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from churn_assets.settings import FileSettings
+    from churn_assets.source_settings import FileSettings
 
 OFFSET = r"([A-Za-z]|[+-]\d{2}(:?\d{2})?)$"
 """A time that says its zone ends so: Z, +02, +02:00, UTC, Europe/Berlin."""

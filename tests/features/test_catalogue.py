@@ -5,7 +5,8 @@ import pytest
 from churn_assets.features.catalogue import feature_set
 from churn_assets.ingest.generated import GeneratedSource
 from churn_assets.ingest.source import EVENT_VALUES, Provided
-from churn_assets.settings import Settings, SyntheticSettings
+from churn_assets.settings import Settings
+from churn_assets.source_settings import SyntheticSettings
 
 PROVIDED = GeneratedSource(SyntheticSettings(), None).provided
 COUNTS = ("logins", "quiz_attempts", "enrolls", "support_tickets", "payment_success", "payment_failed")

@@ -15,7 +15,7 @@ from churn_assets.ingest.synthetic import World, events_of, users_as_of
 from churn_assets.ingest.synthetic.lifecycle import stays_on
 from churn_assets.ingest.synthetic.shift import Shift
 from churn_assets.ingest.synthetic.world import people_as_of
-from churn_assets.settings import Scenario
+from churn_assets.source_settings import Scenario
 
 EPOCH = dt.date(2025, 1, 1)
 FROM = 100

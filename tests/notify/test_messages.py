@@ -5,6 +5,7 @@ from datetime import date
 from pathlib import Path
 
 import pytest
+import typer
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -50,9 +51,7 @@ def test_there_is_a_message_of_every_kind():
 
 
 def names_of_commands():
-    commands = {info.name or info.callback.__name__ for info in app.registered_commands}
-    groups = {group.name or group.typer_instance.info.name for group in app.registered_groups}
-    return commands | groups
+    return set(typer.main.get_command(app).commands)
 
 
 @pytest.mark.parametrize("kind", ALL)

@@ -23,7 +23,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     from churn_assets.ingest.synthetic.draws import Flags, Floats, Ints
-    from churn_assets.settings import Scenario
+    from churn_assets.source_settings import Scenario
 
 BEHAVIOUR: tuple[Scenario, ...] = ("behaviour", "gradual")
 """Scenarios in which people change: shorter stays, less activity, worse scores, failed payments, other newcomers."""

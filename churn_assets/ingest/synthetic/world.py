@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from churn_assets.ingest.synthetic.draws import Flags, Floats, Ints, choose, uniform
 from churn_assets.ingest.synthetic.shift import BEHAVIOUR, Shift, day_number
-from churn_assets.settings import Scenario
+from churn_assets.source_settings import Scenario
 
 if TYPE_CHECKING:
     import datetime as dt
