@@ -24,16 +24,6 @@ LAYERS = {
     "features": 2,
     "ingest": 1,
 }
-    "commands": 6,
-    "readiness": 5,
-    "automation": 4,
-    "upkeep": 3,
-    "scoring": 3,
-    "monitoring": 3,
-    "training": 3,
-    "features": 2,
-    "ingest": 1,
-}
 FORBIDDEN_NAMES = {"utils.py", "helpers.py", "util.py", "helper.py", "common.py", "misc.py", "manager.py"}
 
 
