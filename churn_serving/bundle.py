@@ -90,6 +90,17 @@ def write_version(
     return manifest
 
 
+def remove_folder(folder: Path) -> None:
+    """Remove a version's folder: at once for whoever looks, its files after that.
+
+    Raises:
+        OSError: It cannot be renamed; then it is as before.
+    """
+    aside = folder.with_name(f".{folder.name}.{os.getpid()}-{secrets.token_hex(4)}{PART_SUFFIX}")
+    _rename_folder(folder, aside)
+    shutil.rmtree(aside, ignore_errors=True)
+
+
 def read_manifest(folder: Path) -> Manifest:
     """Return the manifest in a version's folder, unverified.
 

@@ -15,7 +15,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 Action = Literal[
-    "registered", "intended", "abandoned", "promoted", "rolled back", "changed outside", "alias unknown", "refused"
+    "registered",
+    "intended",
+    "abandoned",
+    "promoted",
+    "rolled back",
+    "changed outside",
+    "alias unknown",
+    "refused",
+    "removed",
 ]
 
 SERVING = frozenset({"promoted", "rolled back", "changed outside"})
@@ -35,8 +43,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         number: 1, 2, 3, ...
         time: When, UTC.
         actor: Who: a person, a run, or `registry` for what it found out by itself.
-        action: What happened. `intended` stands before a change of the alias, so that a process that dies in the
-            middle leaves a trace; `promoted` or `rolled back` follows when it is done, `abandoned` if it never was.
+        action: What happened. `intended` stands before a change, so that a process that dies in the middle leaves a
+            trace; `promoted`, `rolled back` or `removed` follows when it is done, `abandoned` if it never was.
         version: Which version; empty for an alias that no version has.
         reason: Why, in a sentence or more.
         evidence: Gates, figures, run ids.
@@ -56,20 +64,31 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     evidence: dict[str, Any] = {}
     alias: str = ""
     answers: int = 0
-    intends: Literal["", "promoted", "rolled back"] = ""
+    intends: Literal["", "promoted", "rolled back", "removed"] = ""
     previous: str = BEGINNING
     seal: str = ""
 
 
+class _Head(msgspec.Struct, frozen=True):
+    """How far the history went when it was last written."""
+
+    number: int = 0
+    sha256: str = BEGINNING
+
+
 class History:
-    """The lines of one file. Whoever appends holds the registry's lock.
+    """The lines of one file, and beside it how many there are. Whoever appends holds the registry's lock.
+
+    The chain shows a line that was changed, taken out or put in. That the newest lines were cut off shows in the head,
+    a file of its own: it is written after each line, so it is never ahead of an honest history.
 
     Args:
-        path: The file, `history.jsonl`.
+        path: The file, `history.jsonl`; the head is `history.head.json`.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._head_path = path.with_name("history.head.json")
 
     def entries(self) -> list[Entry]:
         """Return all entries that can be read, oldest first."""
@@ -79,26 +98,51 @@ class History:
     def append(self, draft: Entry) -> Entry:
         """Add a line, numbered and chained to the one before; the file is replaced as a whole, so no line is torn.
 
+        Where lines were cut off, the new line goes on from the last that was written: the gap stays visible.
+
         Raises:
             OSError: The file cannot be written; then it is as before.
         """
         lines = self._lines()
-        previous = sha256(lines[-1]) if lines else BEGINNING
-        entry = msgspec.structs.replace(draft, number=len(lines) + 1, previous=previous)
+        last = _Head(len(lines), sha256(lines[-1])) if lines else _Head()
+        last = max(last, self._head() or last, key=lambda head: head.number)
+        entry = msgspec.structs.replace(draft, number=last.number + 1, previous=last.sha256)
         entry = msgspec.structs.replace(entry, seal=_seal(entry))
-        lines.append(msgspec.json.encode(entry, enc_hook=_plain))
+        lines.append(_encode(entry))
         write_bytes(self._path, b"\n".join(lines) + b"\n")
+        write_bytes(self._head_path, msgspec.json.encode(_Head(entry.number, sha256(lines[-1]))))
         return entry
 
     def first_bad_line(self) -> int | None:
-        """Return the number of the first line that was changed, removed or put in later; None if all are sound."""
-        previous = BEGINNING
-        for number, line in enumerate(self._lines(), start=1):
+        """Return the number of the first line that was changed, removed or put in later; None if all are sound.
+
+        If the newest lines are gone, that is the first of them.
+        """
+        previous, lines = BEGINNING, self._lines()
+        for number, line in enumerate(lines, start=1):
             entry = _decode(line)
             if entry is None or (entry.number, entry.previous, entry.seal) != (number, previous, _seal(entry)):
                 return number
+            if _encode(entry) != line:  # the same said with other bytes, which only the next line would notice
+                return number
             previous = sha256(line)
-        return None
+        return None if self._ends_well(lines) else len(lines) + 1
+
+    def _ends_well(self, lines: list[bytes]) -> bool:
+        """Whether nothing is missing at the end, and nothing stands there that is no line."""
+        whole = b"".join(line + b"\n" for line in lines)
+        if lines and self._path.read_bytes() != whole:
+            return False
+        head = self._head()
+        if head is None:  # the process that wrote the first line died before it could say so
+            return len(lines) <= 1
+        return head.number <= len(lines) and (not head.number or sha256(lines[head.number - 1]) == head.sha256)
+
+    def _head(self) -> _Head | None:
+        try:
+            return msgspec.json.decode(self._head_path.read_bytes(), type=_Head)
+        except (FileNotFoundError, msgspec.MsgspecError, UnicodeDecodeError):
+            return None
 
     def _lines(self) -> list[bytes]:
         return self._path.read_bytes().splitlines() if self._path.exists() else []
@@ -120,7 +164,11 @@ def serving_order(entries: list[Entry]) -> list[Entry]:
 
 
 def _seal(entry: Entry) -> str:
-    return sha256(msgspec.json.encode(msgspec.structs.replace(entry, seal=""), enc_hook=_plain))
+    return sha256(_encode(msgspec.structs.replace(entry, seal="")))
+
+
+def _encode(entry: Entry) -> bytes:
+    return msgspec.json.encode(entry, enc_hook=_plain)
 
 
 def _decode(line: bytes) -> Entry | None:
@@ -132,15 +180,3 @@ def _decode(line: bytes) -> Entry | None:
 
 def _plain(value: Any) -> Any:
     return value.tolist() if isinstance(value, np.generic | np.ndarray) else str(value)
-
-
-def answer(intent: Entry, *, is_done: bool) -> Entry:
-    """Return what became of an intent whose process died."""
-    return msgspec.structs.replace(
-        intent,
-        action=(intent.intends or "promoted") if is_done else "abandoned",
-        alias=intent.alias if is_done else "",
-        answers=intent.number,
-        intends="",
-        seal="",
-    )

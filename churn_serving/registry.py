@@ -33,8 +33,10 @@ from churn_serving.errors import (
     UnknownVersionError,
     VersionExistsError,
 )
-from churn_serving.history import SEEN, SERVING, Entry, History, answer, serving_order
+from churn_serving.history import SERVING, Entry, History, serving_order
 from churn_serving.manifest import Manifest, sha256
+from churn_serving.production_metrics import write_latest
+from churn_serving.reconciliation import ITSELF, Found, unwritten
 from churn_serving.versions import Versions, VersionSummary
 
 if TYPE_CHECKING:
@@ -42,9 +44,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from churn_serving.scorer import Scorer
-
-ITSELF = "registry"
-"""The actor of what the registry finds out by itself."""
 
 ANYTHING = ""
 """No version has this name: a promotion that does not mind what it replaces."""
@@ -225,8 +224,7 @@ class Registry:
             RegistryBusyError: Another process holds the lock.
         """
         with self._locked(f"promoting {version}"):
-            likely = instead_of or ""  # a twin, byte for byte, is not another model
-            serving = self._versions.of_digest(self.alias.digest(), likely=likely) or None
+            serving = self._serving_version(likely=instead_of or "") or None
             if instead_of not in {ANYTHING, serving}:
                 raise ChampionChangedError(f"{version} was judged against {instead_of}, and {serving} serves by now")
             return self._switch(version, "promoted", actor, reason, dict(evidence or {}))
@@ -257,6 +255,40 @@ class Registry:
         self._folder(version)
         with self._locked(f"refusing {version}"):
             self._append("refused", version, actor=actor, reason="; ".join(reasons), evidence=dict(evidence or {}))
+
+    def remove(self, version: str, *, actor: str, reason: str) -> None:
+        """Take a version out for good: its folder, its joblib file and its metrics.
+
+        Its folder goes first, by one rename: from then on it is no version, and what is left of it is cleared up by the
+        next who takes the lock.
+
+        Raises:
+            UnknownVersionError: There is no such version.
+            ArtifactError: It serves, or a rollback would go to it.
+            RegistryBusyError: Another process holds the lock.
+        """
+        folder = self._folder(version)
+        with self._locked(f"removing {version}"):
+            if version in {self._serving_version(), self.previous_production()}:
+                raise ArtifactError(f"{version} serves, or is what a rollback goes to: it is not removed")
+            noted = {"actor": actor, "reason": reason}
+            intent = self._append("intended", version, intends="removed", **noted)
+            bundle.remove_folder(folder)
+            self._append("removed", version, answers=intent.number, **noted)
+            self._remove_orphans()
+
+    @contextlib.contextmanager
+    def still(self, doing: str) -> Iterator[None]:
+        """Keep the registry as it is while the block runs, for whoever copies it.
+
+        Args:
+            doing: What for; others are told.
+
+        Raises:
+            RegistryBusyError: Another process holds the lock.
+        """
+        with self._locked(doing):
+            yield
 
     def reconcile(self) -> list[Entry]:
         """Write down what happened unwritten, and return it.
@@ -319,37 +351,27 @@ class Registry:
                 f"the registry is locked for {self._lock_timeout} s; holder: {who.strip()}"
             ) from None
 
+    def _serving_version(self, likely: str = "") -> str:
+        """The version of the alias's bytes, empty if none; of twins, byte for byte, the likely one."""
+        return self._versions.of_digest(self.alias.digest(), likely=likely)
+
+    def _remove_orphans(self) -> None:
+        """Remove what lies elsewhere of versions that were removed; by hand, only what the hand removed is gone."""
+        removed = {entry.version for entry in self._history.entries() if entry.action == "removed" and entry.answers}
+        for version in removed - set(self._versions.names()):
+            self._artifact(version).unlink(missing_ok=True)
+            (self.metrics / f"{version}.json").unlink(missing_ok=True)
+
     def _catch_up(self) -> None:
         for folder in self.root.glob(f".*{PART_SUFFIX}"):  # of a process that died; a living one holds the lock
             shutil.rmtree(folder, ignore_errors=True)
         for entry in self._unwritten():
             self._history.append(entry)
+        self._remove_orphans()
         self._write_production_metrics()
 
     def _unwritten(self) -> list[Entry]:
-        """Return what the files tell and the history does not."""
-        entries = self._history.entries()
-        listed = {entry.version for entry in entries if entry.action == "registered"}
-        found = [
-            self._entry("registered", version, reason="found in the registry, not in the history")
-            for version in self._versions.names()
-            if version not in listed
-        ]
-        answered = {entry.answers for entry in entries}
-        digest = self.alias.digest()
-        open_intents = (e for e in entries if e.action == "intended" and e.number not in answered)
-        found += [answer(intent, is_done=intent.alias == digest) for intent in open_intents]
-        seen = next((entry.alias for entry in reversed([*entries, *found]) if entry.action in SEEN), "")
-        if seen != digest:
-            found.append(self._outside_change(digest))
-        return found
-
-    def _outside_change(self, digest: str) -> Entry:
-        if version := self._versions.of_digest(digest):
-            reason = "the alias was changed by hand"
-            return self._entry("changed outside", version, actor="outside", reason=reason, alias=digest)
-        reason = "the alias is not a registered model" if digest else "the alias is gone"
-        return self._entry("alias unknown", "", actor="outside", reason=reason, alias=digest)
+        return unwritten(self._history.entries(), Found(self.root, self._versions, self.alias.digest(), self._clock()))
 
     def _write_production_metrics(self) -> None:
         """Make `metrics/production_latest.json` that of the production model; leave it alone if there is none."""
@@ -359,18 +381,7 @@ class Registry:
             return
         if production is None:
             return
-        source = self.metrics / f"{production.version}.json"
-        content = msgspec.json.decode(source.read_bytes()) if source.exists() else {}
-        content |= {
-            "version": production.version,
-            "promoted_at": production.promoted_at.isoformat(),
-            "promoted_because": production.promoted_because,
-        }
-        target = self.metrics / "production_latest.json"
-        with contextlib.suppress(OSError, msgspec.MsgspecError):
-            if msgspec.json.decode(target.read_bytes()) == content:
-                return
-        write_json(target, content)
+        write_latest(self.metrics, production)
 
     def _append(self, action: Any, version: str, **fields: Any) -> Entry:
         return self._history.append(self._entry(action, version, **fields))

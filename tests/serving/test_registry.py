@@ -14,9 +14,12 @@ from typing import TYPE_CHECKING
 import artifact_factory as make
 import pytest
 from filelock import FileLock
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from churn_serving import atomic
 from churn_serving.errors import (
+    ArtifactError,
     ChampionChangedError,
     DigestError,
     ForeignAliasError,
@@ -26,7 +29,7 @@ from churn_serving.errors import (
     UnknownVersionError,
     VersionExistsError,
 )
-from churn_serving.history import Entry, serving_order
+from churn_serving.history import Entry, History, serving_order
 from churn_serving.versions import Versions
 
 if TYPE_CHECKING:
@@ -74,6 +77,7 @@ def test_a_registered_version_has_its_files_in_their_places(registry: Registry, 
         f"metrics/{version}.json",
         *(f"registry/{version}/{name}" for name in ("manifest.json", "scorer.npz", "reference.json", "SHA256SUMS")),
         "registry/history.jsonl",
+        "registry/history.head.json",
         "registry/.lock",
     }
 
@@ -246,35 +250,35 @@ def killed_at_write(step: int, doing: Callable[[], object]) -> bool:
     return process.exitcode != 0
 
 
-@pytest.mark.parametrize("step", range(6))
+@pytest.mark.parametrize("step", range(8))
 def test_whenever_a_promotion_is_killed_nothing_is_lost_or_doubled(tmp_path: Path, step: int) -> None:
     registry = make.open_registry(tmp_path)
     old, new = make.register(registry, 1), make.register(registry, 2)
     registry.promote(old, actor="test", reason="first")
     better = {"actor": "test", "reason": "better", "evidence": {"gain": 0.02}}
-    # owner of the lock, intent, alias, history, metrics
-    assert killed_at_write(step, lambda: registry.promote(new, **better)) == (step < 5)
+    # owner of the lock, intent and head, alias, history and head, metrics
+    assert killed_at_write(step, lambda: registry.promote(new, **better)) == (step < 7)
 
     after = make.open_registry(tmp_path)
     serving = after.production().version
-    assert serving == (new if step > 2 else old)
+    assert serving == (new if step > 3 else old)
     after.reconcile()
     assert after.verify_history() is None
     assert production_metrics(after)["version"] == serving
     entries = [entry for entry in after.history() if entry.version == new]
     outcome = [entry.action for entry in entries if entry.action not in {"registered", "intended"}]
-    assert outcome == {0: [], 1: [], 2: ["abandoned"]}.get(step, ["promoted"])
+    assert outcome == {0: [], 1: [], 2: ["abandoned"], 3: ["abandoned"]}.get(step, ["promoted"])
     assert all(entry.evidence == {"gain": 0.02} for entry in entries if entry.action == "promoted")
     assert after.reconcile() == []
     assert after.promote(new, actor="test", reason="better").version == new
 
 
-@pytest.mark.parametrize("step", range(9))
+@pytest.mark.parametrize("step", range(10))
 def test_whenever_a_registration_is_killed_no_half_version_is_visible(tmp_path: Path, step: int) -> None:
     registry = make.open_registry(tmp_path)
     version = registry.new_version("candidate_hgb")
-    # owner of the lock, artifact, metrics, four files of the version, history
-    assert killed_at_write(step, lambda: make.register(registry, 1, version)) == (step < 8)
+    # owner of the lock, artifact, metrics, four files of the version, history and head
+    assert killed_at_write(step, lambda: make.register(registry, 1, version)) == (step < 9)
 
     after = make.open_registry(tmp_path)
     visible = [summary.version for summary in after.versions()]
@@ -340,6 +344,107 @@ def test_the_last_line_of_the_history_is_sealed_as_well(registry: Registry) -> N
     head, last = path.read_text().rstrip("\n").rsplit("\n", 1)
     path.write_text(f"{head}\n{last.replace('because', 'despite')}\n")
     assert registry.verify_history() == len(registry.history())
+
+
+@pytest.fixture(scope="module")
+def sound_history(tmp_path_factory: pytest.TempPathFactory) -> History:
+    """Return the history of two versions, a promotion, a refusal and a rollback."""
+    registry = make.open_registry(tmp_path_factory.mktemp("sound"))
+    for seed in range(2):
+        registry.promote(make.register(registry, seed), actor="anna", reason="bessér", evidence={"ece": 1e-9, "n": [1]})
+    registry.rollback(actor="run 1")
+    assert registry.verify_history() is None
+    return registry._history
+
+
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_every_single_byte_that_is_changed_shows(sound_history: History, data: st.DataObject) -> None:
+    content = sound_history._path.read_bytes()
+    place = data.draw(st.integers(0, len(content) - 1))
+    other = data.draw(st.integers(0, 255).filter(lambda byte: byte != content[place]) | st.sampled_from(b" \t\r\n"))
+    try:
+        sound_history._path.write_bytes(content[:place] + bytes([other]) + content[place + 1 :])
+        assert (sound_history.first_bad_line() is None) == (other == content[place])
+    finally:
+        sound_history._path.write_bytes(content)
+
+
+@pytest.mark.parametrize("cut", [1, 3])
+@pytest.mark.usefixtures("abc")
+def test_newest_lines_that_were_cut_off_show_for_ever(registry: Registry, cut: int) -> None:
+    path = registry.root / "history.jsonl"
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(lines[:-cut]))
+    first = len(lines) - cut + 1
+    assert registry.verify_history() == first
+    registry.promote(make.register(registry, 7), actor="test", reason="life goes on")
+    assert registry.verify_history() == first
+
+
+@pytest.mark.usefixtures("abc")
+def test_a_history_that_is_gone_shows(registry: Registry) -> None:
+    (registry.root / "history.jsonl").unlink()
+    assert registry.verify_history() == 1
+    registry.reconcile()
+    assert registry.verify_history() == 1
+
+
+def files_named(registry: Registry, version: str) -> list[str]:
+    return [str(path) for path in registry.root.parent.rglob("*") if version in path.name]
+
+
+def test_a_removed_version_is_gone_and_told(registry: Registry, abc: tuple[str, str, str]) -> None:
+    registry.remove(abc[0], actor="anna", reason="old")
+    assert files_named(registry, abc[0]) == []
+    last = registry.history()[-1]
+    assert (last.action, last.version, last.actor, last.reason) == ("removed", abc[0], "anna", "old")
+    assert registry.reconcile() == []
+    assert registry.verify_history() is None
+    assert registry.rollback(actor="anna").version == abc[1]
+    with pytest.raises(UnknownVersionError):
+        registry.remove(abc[0], actor="anna", reason="again")
+
+
+def test_what_serves_and_what_a_rollback_goes_to_is_not_removed(registry: Registry, abc: tuple[str, str, str]) -> None:
+    before = told(registry)
+    for version in abc[1:]:
+        with pytest.raises(ArtifactError, match="not removed"):
+            registry.remove(version, actor="anna", reason="old")
+    assert told(registry) == before
+    assert registry.verify(abc[1]) == registry.verify(abc[2]) == []
+
+
+def test_a_removal_that_was_killed_is_finished_or_abandoned(registry: Registry, abc: tuple[str, str, str]) -> None:
+    def dies(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("churn_serving.bundle.remove_folder", dies)
+        with pytest.raises(KeyboardInterrupt):
+            registry.remove(abc[0], actor="anna", reason="old")
+    assert [entry.action for entry in registry.reconcile()] == ["abandoned"]
+    assert registry.verify(abc[0]) == []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("churn_serving.bundle.shutil.rmtree", dies)
+        with pytest.raises(KeyboardInterrupt):
+            registry.remove(abc[0], actor="anna", reason="old")
+    assert [(entry.action, entry.actor) for entry in registry.reconcile()] == [("removed", "anna")]
+    assert files_named(registry, abc[0]) == []
+
+
+def test_a_version_whose_folder_somebody_deleted_is_written_down_and_its_model_kept(registry: Registry, abc) -> None:
+    shutil.rmtree(registry.root / abc[0])
+    assert [(entry.action, entry.actor) for entry in registry.reconcile()] == [("removed", "outside")]
+    assert registry.reconcile() == []
+    assert (registry.models / f"{abc[0]}.joblib").exists()
+
+
+def test_nothing_changes_while_the_registry_is_kept_still(registry: Registry, abc: tuple[str, str, str]) -> None:
+    other = make.open_registry(registry.root.parent, lock_timeout=0.05)
+    with registry.still("copying"), pytest.raises(RegistryBusyError, match="copying"):
+        other.promote(abc[0], actor="test", reason="try")
+    assert other.promote(abc[0], actor="test", reason="try").version == abc[0]
 
 
 def test_a_version_copied_into_the_registry_is_written_down(registry: Registry, tmp_path: Path) -> None:
