@@ -11,14 +11,11 @@ writes down what happened since: a change that a dead process had begun, or one 
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
-import socket
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
-from filelock import FileLock, Timeout
 
 from churn_serving import bundle
 from churn_serving.alias import Alias, Production
@@ -35,6 +32,7 @@ from churn_serving.errors import (
 )
 from churn_serving.history import SERVING, Entry, History, serving_order
 from churn_serving.manifest import Manifest, sha256
+from churn_serving.owned_lock import LockHeldError, owned_lock
 from churn_serving.production_metrics import write_latest
 from churn_serving.reconciliation import ITSELF, Found, unwritten
 from churn_serving.versions import Versions, VersionSummary
@@ -333,23 +331,14 @@ class Registry:
     @contextlib.contextmanager
     def _locked(self, doing: str) -> Iterator[None]:
         """Hold the registry's lock, which the system frees if this process dies, and catch up with what happened."""
-        self.root.mkdir(parents=True, exist_ok=True)
-        owner = self.root / ".lock.owner.json"
-        try:
-            with FileLock(self.root / ".lock", timeout=self._lock_timeout):
-                write_json(
-                    owner, {"pid": os.getpid(), "host": socket.gethostname(), "since": self._clock(), "doing": doing}
-                )
-                try:
-                    self._catch_up()
-                    yield
-                finally:
-                    owner.unlink(missing_ok=True)
-        except Timeout:
-            who = owner.read_text() if owner.exists() else "unknown"
-            raise RegistryBusyError(
-                f"the registry is locked for {self._lock_timeout} s; holder: {who.strip()}"
-            ) from None
+        with contextlib.ExitStack() as stack:
+            lock = owned_lock(self.root / ".lock", doing, timeout=self._lock_timeout, since=self._clock())
+            try:
+                stack.enter_context(lock)
+            except LockHeldError as error:
+                raise RegistryBusyError(f"the registry is {error}") from None
+            self._catch_up()
+            yield
 
     def _serving_version(self, likely: str = "") -> str:
         """The version of the alias's bytes, empty if none; of twins, byte for byte, the likely one."""
