@@ -12,6 +12,9 @@ from churn_assets.commands.terminal import fail
 from churn_serving.errors import ArtifactError
 from churn_serving.settings import SettingsError
 
+TOLD = {"RunFailedError", "UnsuitableModelError"}
+"""Errors whose modules are too heavy to import for a command that may not need them."""
+
 app = typer.Typer(
     help="Who is about to leave, why, and whether that answer can still be trusted.",
     no_args_is_help=True,
@@ -34,7 +37,7 @@ def main() -> NoReturn:
     except (SettingsError, SourceError, MissingTableError, ArtifactError, KeyFileError) as error:
         fail(str(error))
     except RuntimeError as error:
-        if type(error).__name__ != "RunFailedError":
+        if type(error).__name__ not in TOLD:
             raise
         fail(str(error))
     sys.exit(0)

@@ -19,21 +19,19 @@ if TYPE_CHECKING:
     from churn_assets.workspace import Workspace
     from churn_serving.registry import Registry
 
-LISTED = ("pr_auc", "roc_auc", "ece", "lift_at_10pct")
-
 
 def seed_summary(workspace: Workspace, day: date) -> dict[str, Any]:
     """What a first run has made, and what to type next."""
     layout = workspace.layout
     return {
-        "production model": _production_version(open_registry(workspace)),
+        "production model": production_version(open_registry(workspace)),
         **_metric_lines(workspace),
         "as of": day.isoformat(),
         "users at risk": _count_rows(layout.predictions_file(day)),
         "drift": read_json(layout.drift_file(day))["status"],
         "predictions": layout.predictions_file(day),
         "most at risk": layout.top_file(day, workspace.settings.scoring.top_k),
-        "model card": layout.model_card(_production_version(open_registry(workspace))),
+        "model card": layout.model_card(production_version(open_registry(workspace))),
         "drift report": layout.drift_page(day),
         "next": "make ui (the graph, on http://127.0.0.1:3000)   .venv/bin/churn status",
     }
@@ -42,7 +40,7 @@ def seed_summary(workspace: Workspace, day: date) -> dict[str, Any]:
 def retrain_summary(workspace: Workspace) -> dict[str, Any]:
     """What was decided about the challengers, and why."""
     registry = open_registry(workspace)
-    production = _production_version(registry)
+    production = production_version(registry)
     newest = [entry for entry in registry.history() if entry.action in {"promoted", "refused"}]
     serving = registry.production()
     return {
@@ -83,52 +81,6 @@ def drift_summary(workspace: Workspace, day: date) -> dict[str, Any]:
         "what to do": report["what_to_do"],
         "report": workspace.layout.drift_file(day),
         "page": workspace.layout.drift_page(day),
-    }
-
-
-def model_rows(workspace: Workspace) -> list[dict[str, Any]]:
-    """One row a version, newest first."""
-    registry = open_registry(workspace)
-    serving = _production_version(registry)
-    return [
-        {
-            "": "*" if summary.version == serving else "",
-            "version": summary.version,
-            "type": summary.model_type,
-            "trained": summary.created_at.isoformat(timespec="seconds") if summary.created_at else "",
-            **{name: summary.metrics.get(name) for name in LISTED},
-            "problem": summary.problem,
-        }
-        for summary in registry.versions()
-    ]
-
-
-def model_details(workspace: Workspace, version: str) -> dict[str, Any]:
-    """What is known of one version.
-
-    Raises:
-        UnknownVersionError: There is no such version.
-    """
-    registry = open_registry(workspace)
-    manifest = registry.show(version)
-    return {
-        "version": manifest.version,
-        "serves": version == _production_version(registry),
-        "type": manifest.model_type,
-        "trained": manifest.created_at.isoformat(timespec="seconds"),
-        "periods": "\n".join(f"{name}: {p.first} … {p.last}, {p.rows:,} rows" for name, p in manifest.training.items()),
-        **{name: value for name, value in manifest.metrics.items() if value is not None},
-        "threshold": manifest.threshold,
-        "features": len(manifest.features),
-        "data": manifest.data_fingerprint,
-        "code": manifest.code_version,
-        "problems": "\n".join(str(problem) for problem in registry.verify(version)) or "none",
-        "history": "\n".join(
-            f"{entry.time:%Y-%m-%d %H:%M} {entry.action}: {entry.reason}"
-            for entry in registry.history()
-            if entry.version == version
-        ),
-        "model card": workspace.layout.model_card(version),
     }
 
 
@@ -192,7 +144,8 @@ def _metric_lines(workspace: Workspace) -> dict[str, Any]:
     }
 
 
-def _production_version(registry: Registry) -> str:
+def production_version(registry: Registry) -> str:
+    """What serves, or why nothing does."""
     try:
         serving = registry.production()
     except ForeignAliasError as error:

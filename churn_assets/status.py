@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-import urllib.error
-import urllib.request
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
 from churn_assets.report import read_json
+from churn_assets.servers import Server, ask_servers
 from churn_assets.training.promotion import open_registry
 from churn_serving.errors import ArtifactError, MissingFileError
 
@@ -149,12 +147,14 @@ def _disk(folder: Path, stock: Stock) -> None:
 
 
 def _service(workspace: Workspace, stock: Stock) -> None:
-    serving = workspace.settings.serving
-    url = f"http://{serving.host}:{serving.port}/ready"
-    try:
-        with urllib.request.urlopen(url, timeout=2) as answer:
-            stock.facts["service"] = f"ready at {url}: {json.load(answer).get('model_version')}"
-    except urllib.error.HTTPError as error:
-        stock.facts["service"] = f"not ready at {url} ({error.code})"
-    except (OSError, ValueError):
-        stock.facts["service"] = f"not running at {url}"
+    servers = ask_servers(workspace.settings.serving)
+    stock.facts["service"] = "\n".join(_told(server) for server in servers)
+    for server in servers:
+        if server.runs and server.problem:
+            stock.needs.append(f"the service at {server.url}: {server.problem}")
+
+
+def _told(server: Server) -> str:
+    if server.version is None:
+        return f"{server.url}: {server.problem}"
+    return f"ready at {server.url}: {server.version}" + (f" ({server.problem})" if server.problem else "")

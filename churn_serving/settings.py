@@ -51,6 +51,10 @@ class ServingSettings(Section):
 
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
     port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    servers: list[str] = Field(
+        default_factory=list,
+        description="URLs of the services to ask what they serve, of a name all its addresses; else host and port.",
+    )
     workers: int = Field(default=1, ge=1, le=64, description="Processes that share the port.")
     api_keys_file: Path | None = Field(default=None, description="YAML list of API keys (hashes); none are asked for.")
     allow_anonymous: bool = Field(default=False, description="Listen on other addresses than loopback without keys.")

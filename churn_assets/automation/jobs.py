@@ -9,6 +9,7 @@ HISTORY_KEYS = [
     for name in ("raw_users", "raw_events", "validated_users", "validated_events", "user_daily", "churn_labels")
 ]
 HISTORY = dg.AssetSelection.assets(*HISTORY_KEYS)
+LISTS = [dg.AssetKey(name) for name in ("churn_predictions", "score_proxy", "performance_report")]
 SNAPSHOT = HISTORY | dg.AssetSelection.assets("user_features")
 MODELS = dg.AssetSelection.assets("training_set", "baseline_model", "candidate_model", "production_model")
 
@@ -32,7 +33,7 @@ seed_job = dg.define_asset_job(
 )
 daily_job = dg.define_asset_job(
     "daily_job",
-    SNAPSHOT | dg.AssetSelection.assets("churn_predictions", "score_proxy", "performance_report"),
+    SNAPSHOT | dg.AssetSelection.assets(*LISTS),
     tags=DAYS_ONE_AT_A_TIME,
     description="One day: ingest, features, predictions, and whether those of a label window ago came true.",
 )

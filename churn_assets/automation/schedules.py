@@ -9,7 +9,9 @@ import dagster as dg
 import msgspec
 from dagster._utils.schedules import schedule_execution_time_iterator  # the daemon's own; there is no public one
 
-from churn_assets.automation.jobs import DAYS_ONE_AT_A_TIME, HISTORY_KEYS, daily_job, drift_job, retrain_job
+from churn_assets.automation.jobs import DAYS_ONE_AT_A_TIME, HISTORY_KEYS, LISTS, daily_job, drift_job, retrain_job
+from churn_assets.features.build import is_snapshot_current
+from churn_assets.ingest.source import SourceError
 from churn_assets.layout import days_between
 from churn_assets.partitions import DAILY, RANGE_END, RANGE_START
 from churn_assets.resources import load_workspace
@@ -76,8 +78,19 @@ def drift_daily(context: dg.ScheduleEvaluationContext) -> Asked:
     description="Every day: ingest, features, predictions.",
 )
 def batch_daily(context: dg.ScheduleEvaluationContext) -> Asked:
-    """Every day: ingest, features, predictions."""
-    return _newest_day(context)
+    """Every day: ingest, features, predictions; what the drift report has ingested is not ingested again."""
+    asked = _newest_day(context)
+    day = load_workspace().settings.yesterday
+    if isinstance(asked, dg.RunRequest) and _is_ingested(day):
+        return dg.RunRequest(asked.run_key, partition_key=asked.partition_key, tags=asked.tags, asset_selection=LISTS)
+    return asked
+
+
+def _is_ingested(day: date) -> bool:
+    try:
+        return is_snapshot_current(load_workspace(), day)
+    except SourceError:  # the run says what is wrong
+        return False
 
 
 @dg.schedule(

@@ -92,6 +92,24 @@ def build_snapshot(workspace: Workspace, day: date) -> pa.Table:
     return table
 
 
+def is_snapshot_current(workspace: Workspace, day: date) -> bool:
+    """Whether `user_features` has a day, and nothing that it is made from has changed or come since.
+
+    Raises:
+        SourceError: The source cannot be read.
+    """
+    layout = workspace.layout
+    snapshot_stamp = layout.user_features.stamp(day)
+    if snapshot_stamp is None or layout.user_daily.stamp(day) is None:
+        return False
+    first = max(workspace.history_start, day - timedelta(days=workspace.features.longest))
+    stamps = [stamp for past in days_between(first, day) if (stamp := layout.user_daily.stamp(past))]
+    if max(written for _, written in stamps) > snapshot_stamp[1]:
+        return False
+    stale = layout.events.stale_days(layout.raw_events.stamp) or layout.user_daily.stale_days(layout.events.stamp)
+    return not stale and not workspace.source.late_days(layout.raw_events.days())
+
+
 def read_panel(
     workspace: Workspace, first: date, last: date, *, ahead: int = 0, measures: Sequence[str] | None = None
 ) -> Panel:

@@ -146,12 +146,31 @@ def promoted(version: str, previous: str | None, why: str) -> Message:
         why: One sentence.
     """
     before = f"It takes the place of {previous}." if previous else "It is the first."
-    back = f" To go back, copy `models/{previous}.joblib` onto `models/production_latest.joblib`." if previous else ""
+    back = " `churn models rollback` goes back." if previous else ""
     return Message(
         "promoted",
         version,
         f"churn: {version} serves now",
         f"{why}\n\n{before}\nWhat to do: nothing. `churn models show {version}` tells all about it.{back}",
+    )
+
+
+def switched(version: str, previous: str | None, actor: str, why: str, at: str) -> Message:
+    """A person made another version serve.
+
+    Args:
+        version: Which serves now.
+        previous: What served before.
+        actor: Who did it.
+        why: As they said.
+        at: When; each time is news.
+    """
+    return Message(
+        "promoted",
+        f"{version} at {at}",
+        f"churn: {version} serves now, by the hand of {actor}",
+        f"{why}\n\nIt takes the place of {previous or 'nothing'}.\nWhat to do: nothing. "
+        "`churn models history` tells who did what.",
     )
 
 

@@ -1,6 +1,7 @@
 """When runs are asked for: the newest whole day, missed days before it, and no day twice or never."""
 
 import json
+import os
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -10,6 +11,8 @@ import pytest
 from churn_assets.automation import schedules
 from churn_assets.automation.schedules import batch_daily, drift_daily, next_tick, retrain_weekly
 from churn_assets.definitions import defs
+from churn_assets.features.build import is_snapshot_current
+from churn_assets.ingest.source import SourceError
 from churn_assets.layout import days_between
 from churn_assets.settings import Settings
 from churn_assets.workspace import Workspace
@@ -61,6 +64,63 @@ def test_days_that_were_missed_come_first_in_one_run_and_are_not_scored(workspac
     assert newest.asset_selection is None
     assert int(caught_up.tags["dagster/priority"]) > int(newest.tags.get("dagster/priority", 0))
     assert caught_up.tags["churn/days"] == newest.tags["churn/days"]
+
+
+def with_snapshot(workspace):
+    """As if the drift report of the newest day had been made, from whole days of history."""
+    ingested(workspace, NEWEST)
+    workspace.pin_history()
+    for day in days_between(workspace.history_start, NEWEST):
+        workspace.layout.user_daily.path(day).touch()
+    workspace.layout.user_features.folder.mkdir(parents=True)
+    workspace.layout.user_features.path(NEWEST).touch()
+    assert is_snapshot_current(workspace, NEWEST)
+
+
+def built_by(schedule):
+    [request] = asked(schedule).run_requests
+    return request.asset_selection and {key.to_user_string() for key in request.asset_selection}
+
+
+def test_what_the_drift_report_has_ingested_is_not_ingested_again(workspace):
+    with_snapshot(workspace)
+    assert built_by(batch_daily) == {"churn_predictions", "score_proxy", "performance_report"}
+    assert built_by(drift_daily) is None
+
+
+def late_activity(workspace, monkeypatch):
+    del monkeypatch
+    newer = workspace.layout.user_features.path(NEWEST).stat().st_mtime_ns + 1
+    os.utime(workspace.layout.user_daily.path(NEWEST - timedelta(days=3)), ns=(newer, newer))
+
+
+def late_events(workspace, monkeypatch):
+    monkeypatch.setattr(type(workspace.source), "late_days", lambda *_: [NEWEST])
+
+
+def replaced_events(workspace, monkeypatch):
+    del monkeypatch
+    raw = workspace.layout.raw_events.path(NEWEST)
+    raw.parent.mkdir(parents=True)
+    raw.touch()
+    workspace.layout.events.folder.mkdir(parents=True)
+    workspace.layout.events.record([NEWEST], workspace.layout.raw_events.stamp)
+    assert is_snapshot_current(workspace, NEWEST)
+    raw.write_bytes(b"more")
+
+
+def unreadable_source(workspace, monkeypatch):
+    def fails(*_):
+        raise SourceError("the source is gone")
+
+    monkeypatch.setattr(type(workspace.source), "late_days", fails)
+
+
+@pytest.mark.parametrize("change", [late_activity, late_events, replaced_events, unreadable_source])
+def test_whatever_has_come_since_brings_the_whole_day(workspace, monkeypatch, change):
+    with_snapshot(workspace)
+    change(workspace, monkeypatch)
+    assert built_by(batch_daily) is None
 
 
 @pytest.mark.parametrize("schedule", [drift_daily, batch_daily])
