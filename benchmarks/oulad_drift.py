@@ -122,10 +122,10 @@ def _weeks(workspace: Any) -> list[date]:
 
 def _fixed_model(workspace: Any, today: date) -> tuple[Any, Any]:
     """What a retrain on a day would have made, and its drift reference."""
+    from churn_assets.model_registry import open_registry
     from churn_assets.monitoring.build import read_reference
     from churn_assets.training.build import build_training_set, read_parts
     from churn_assets.training.challenger import train
-    from churn_assets.training.promotion import open_registry
     from churn_assets.workspace import Workspace
     from churn_serving.settings import ClockSettings
 

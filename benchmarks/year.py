@@ -231,9 +231,9 @@ def _realised(workspace: Any, first: date, last: date) -> float | None:
 def _is_worse(workspace: Any, promotion: tuple[date, str, str | None, str | None], mature: date) -> bool:
     """Whether, in the week after a promotion, the new model did worse than the old one would have."""
     from churn_assets.features.build import training_rows
+    from churn_assets.model_registry import open_registry
     from churn_assets.training.bootstrap import paired_difference
     from churn_assets.training.build import as_frame
-    from churn_assets.training.promotion import open_registry
 
     day, _, before, after = promotion
     if before is None or after is None or day + timedelta(days=6) > mature:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from churn_assets.model_registry import open_registry
 from churn_assets.report import production_version
 from churn_assets.servers import ask_servers
-from churn_assets.training.promotion import open_registry
 from churn_serving.history import SERVING
 
 if TYPE_CHECKING:

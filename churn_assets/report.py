@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
-from churn_assets.training.promotion import open_registry
+from churn_assets.model_registry import open_registry
 from churn_serving.errors import ForeignAliasError, MissingFileError
 
 if TYPE_CHECKING:

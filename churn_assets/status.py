@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
+from churn_assets.model_registry import open_registry
 from churn_assets.report import read_json
 from churn_assets.servers import Server, ask_servers
-from churn_assets.training.promotion import open_registry
 from churn_serving.errors import ArtifactError, MissingFileError
 
 if TYPE_CHECKING:

@@ -116,7 +116,7 @@ def _retrain(record: dg.RunRecord) -> Retrain:
 
 
 def _production(workspace: Workspace) -> str | None:
-    from churn_assets.training.promotion import open_registry
+    from churn_assets.model_registry import open_registry
 
     serving = open_registry(workspace).production()
     return serving.version if serving else None

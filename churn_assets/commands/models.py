@@ -83,8 +83,8 @@ def models_history(
     as_json: AsJson = False,
 ) -> None:
     """Who or what registered, promoted, refused, rolled back or removed which version, when and why."""
+    from churn_assets.model_registry import open_registry
     from churn_assets.model_report import history_rows
-    from churn_assets.training.promotion import open_registry
 
     registry = open_registry(workspace())
     registry.reconcile()

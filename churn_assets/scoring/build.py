@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from churn_assets.layout import MissingTableError
+from churn_assets.model_registry import open_registry
 from churn_assets.scoring.predictions import predict, write_predictions
 from churn_assets.scoring.publish import publish_scores
-from churn_assets.training.promotion import open_registry
 from churn_serving import atomic
 from churn_serving.errors import ArtifactError
 

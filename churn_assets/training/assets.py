@@ -8,6 +8,7 @@ import dagster as dg
 from churn_assets.features.assets import churn_labels, user_daily
 from churn_assets.ingest.validation import as_markdown
 from churn_assets.layout import MissingTableError
+from churn_assets.model_registry import open_registry
 from churn_assets.notify import messages
 from churn_assets.notify.notifier import Notifier
 from churn_assets.partitions import ALL_DAYS
@@ -80,7 +81,7 @@ def candidate_model(churn: ChurnWorkspace) -> dg.MaterializeResult:
 def production_model(context: dg.AssetExecutionContext, churn: ChurnWorkspace) -> dg.MaterializeResult:
     """The model that serves: judged against its predecessor on the same fresh holdout, compiled and verified."""
     workspace = churn.get()
-    registry = promotion.open_registry(workspace)
+    registry = open_registry(workspace)
     with clear_failure(*EXPECTED, promotion.NoModelPassedError):
         decision = promotion.decide(workspace, registry, actor=f"run {context.run_id[:8]}")
     _tell(workspace, decision, context.run.tags.get(ALERT))
@@ -122,7 +123,7 @@ def _train(churn: ChurnWorkspace, role: Role) -> dg.MaterializeResult:
     workspace = churn.get()
     with clear_failure(*EXPECTED):
         parts = build.read_parts(workspace)
-        trained = challenger.train(workspace, promotion.open_registry(workspace), role, parts)
+        trained = challenger.train(workspace, open_registry(workspace), role, parts)
     fitted, judged = trained.fitted, trained.fitted.evaluation
     truth = parts.test["churned"]
     return dg.MaterializeResult(

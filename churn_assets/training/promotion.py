@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,11 +34,6 @@ LIMITS = (
 
 class NoModelPassedError(RuntimeError):
     """There is no production model, and no challenger passed the gates."""
-
-
-def open_registry(workspace: Workspace) -> Registry:
-    """The registry of this deployment; it signs and checks with `CHURN_SIGNING_KEY`, if that is set."""
-    return Registry(workspace.layout.artifacts, os.environ.get("CHURN_SIGNING_KEY"))
 
 
 def decide(workspace: Workspace, registry: Registry, *, actor: str) -> Decision:

@@ -7,10 +7,10 @@ import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from churn_assets.model_registry import open_registry
 from churn_assets.notify import messages
 from churn_assets.notify.notifier import Notifier
 from churn_assets.servers import ask_servers, seconds_until
-from churn_assets.training.promotion import open_registry
 from churn_assets.training.suitability import assert_suitable
 from churn_serving.errors import ForeignAliasError, UnknownVersionError
 

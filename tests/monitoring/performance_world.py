@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from churn_assets.model_registry import open_registry
 from churn_assets.scoring.predictions import predict, write_predictions
 from churn_assets.settings import Settings
-from churn_assets.training.promotion import open_registry
 from churn_assets.workspace import Workspace
 from churn_serving.linear import LinearScorer
 from churn_serving.logs.prediction_log import PredictionLog

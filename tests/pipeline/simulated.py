@@ -182,8 +182,8 @@ class Simulation:
                 self.life.alerts.setdefault(report["alert"]["id"], day)
 
     def _production(self):
+        from churn_assets.model_registry import open_registry
         from churn_assets.resources import load_workspace
-        from churn_assets.training.promotion import open_registry
 
         serving = open_registry(load_workspace()).production()
         return serving.version if serving else None

@@ -6,13 +6,13 @@ import pytest
 from builders import changed, files_of
 
 from churn_assets.layout import Layout
+from churn_assets.model_registry import open_registry
 from churn_assets.monitoring.build import REFERENCE_FILE
 from churn_assets.monitoring.reference import make_reference
 from churn_assets.scoring.build import score_day
 from churn_assets.scoring.predictions import predict
 from churn_assets.scoring.publish import publish_scores
 from churn_assets.settings import Settings
-from churn_assets.training.promotion import open_registry
 from churn_assets.workspace import Workspace
 from churn_serving.manifest import Environment, Manifest, Population, golden_rows
 from churn_serving.online.scores import KEPT_DAYS, DayScore, ScoreHistory
