@@ -277,10 +277,7 @@ class Registry:
 
     @contextlib.contextmanager
     def still(self, doing: str) -> Iterator[None]:
-        """Keep the registry as it is while the block runs, for whoever copies it.
-
-        Args:
-            doing: What for; others are told.
+        """Keep the registry as it is while the block runs, for whoever copies it; others are told what for.
 
         Raises:
             RegistryBusyError: Another process holds the lock.
@@ -317,7 +314,7 @@ class Registry:
         self.load(version)
         artifact = self._artifact_bytes(version)
         digest = sha256(artifact)
-        if self.alias.digest() != digest:
+        if not self._serves(version, digest):
             noted = {"actor": actor, "reason": reason, "evidence": evidence, "alias": digest}
             intent = self._append("intended", version, intends=action, **noted)
             self.alias.replace(artifact)
@@ -327,6 +324,11 @@ class Registry:
         if production is None or production.version != version:
             raise ForeignAliasError(f"{self.alias.path} was changed by hand while {version} was put there; try again")
         return production
+
+    def _serves(self, version: str, digest: str) -> bool:
+        """Whether the alias holds these bytes, and holds them for this version: a twin has the same."""
+        production = self.production() if self.alias.digest() == digest else None
+        return production is not None and production.version == version
 
     @contextlib.contextmanager
     def _locked(self, doing: str) -> Iterator[None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -53,10 +54,25 @@ def decide(workspace: Workspace, registry: Registry, *, actor: str) -> Decision:
     return _decide(workspace, registry, parts, actor)
 
 
+@dataclass(frozen=True)
+class Champion:
+    """What serves while challengers are judged.
+
+    Attributes:
+        version: Its version; None if nothing registered serves.
+        model: The model; None as well if it cannot be loaded.
+        damage: Why it cannot; empty if it can.
+    """
+
+    version: str | None = None
+    model: LoadedModel | None = None
+    damage: str = ""
+
+
 def _decide(workspace: Workspace, registry: Registry, parts: Parts, actor: str) -> Decision:
     champion = _champion(registry)
     models = [registry.load(_newest(registry, role)) for role in ("baseline", "candidate")]
-    judged = tuple(_judge(workspace, model, champion, parts) for model in models)
+    judged = tuple(_judge(workspace, model, champion.model, parts) for model in models)
     choice = _choose(workspace, judged, parts, champion)
     decision = _settle(registry, judged, choice, champion, actor)
     _write_cards(workspace, registry, decision, parts)
@@ -66,14 +82,19 @@ def _decide(workspace: Workspace, registry: Registry, parts: Parts, actor: str) 
     return decision
 
 
-def _champion(registry: Registry) -> LoadedModel | None:
-    """The production model; None if there is none, or if the alias holds no registered model."""
+def _champion(registry: Registry) -> Champion:
+    """The production model. One that is damaged cannot be compared with, and must not keep others from its place."""
     registry.reconcile()
     try:
         production = registry.production()
     except ForeignAliasError:
-        return None
-    return registry.load(production.version) if production else None
+        return Champion()
+    if production is None:
+        return Champion()
+    try:
+        return Champion(production.version, registry.load(production.version))
+    except ArtifactError as error:
+        return Champion(production.version, damage=str(error))
 
 
 def _newest(registry: Registry, role: Role) -> str:
@@ -130,7 +151,7 @@ def _score(model: LoadedModel, parts: Parts) -> Any:
     return model.scorer.score(model.scorer.encode_columns(test))
 
 
-def _choose(workspace: Workspace, judged: tuple[Judged, ...], parts: Parts, champion: LoadedModel | None) -> Choice:
+def _choose(workspace: Workspace, judged: tuple[Judged, ...], parts: Parts, champion: Champion) -> Choice:
     from churn_assets.training.bootstrap import paired_difference
 
     simple, complex_ = judged
@@ -147,22 +168,21 @@ def _choose(workspace: Workspace, judged: tuple[Judged, ...], parts: Parts, cham
         Contender(version=one.version, pr_auc=one.evaluation.pr_auc.value, verdict=one.verdict) for one in judged
     ]
     choice = choose(contenders[0], contenders[1], difference=difference)
-    if choice.winner is None and champion is not None:
-        return Choice(winner=None, why=f"{choice.why} {champion.version} goes on serving.")
-    return choice
+    damage = f" {champion.version} could not be compared with: {champion.damage}." if champion.damage else ""
+    if choice.winner is None and champion.version is not None:
+        return Choice(winner=None, why=f"{choice.why} {champion.version} goes on serving.{damage}")
+    return Choice(winner=choice.winner, why=choice.why + damage)
 
 
-def _settle(
-    registry: Registry, judged: tuple[Judged, ...], choice: Choice, champion: LoadedModel | None, actor: str
-) -> Decision:
-    before = champion.version if champion else None
+def _settle(registry: Registry, judged: tuple[Judged, ...], choice: Choice, champion: Champion, actor: str) -> Decision:
+    before = champion.version
     for one in judged:
         if not one.verdict.passed:
             registry.refuse(one.version, actor=actor, reasons=list(one.verdict.reasons), evidence=_evidence(one))
     if choice.winner is None:
         return Decision(before, before, promoted=False, why=choice.why, challengers=judged)
     winner = next(one for one in judged if one.version == choice.winner)
-    if champion is not None and _is_twin(winner.model, champion):
+    if champion.model is not None and _is_twin(winner.model, champion.model):
         why = f"{winner.version} is {champion.version} again, byte for byte, which goes on serving."
         registry.refuse(winner.version, actor=actor, reasons=[why], evidence=_evidence(winner))
         return Decision(before, before, promoted=False, why=why, challengers=judged)

@@ -270,3 +270,13 @@ def test_without_a_champion_a_refused_model_does_not_serve(deployment):
     assert "Traceback" not in failed.err
     assert not alias.exists()
     assert [entry.action for entry in deployment.registry.history()].count("refused") == 2
+
+
+def test_a_reference_that_is_missing_is_told_with_the_remedy_and_the_next_day_goes_on(deployment):
+    version = deployment.registry.production().version
+    (deployment.registry.root / version / "reference.json").unlink()
+    told = deployment.run("drift").expect(1)
+    assert f"{version}/reference.json is missing; restore it from a backup, or retrain" in told.err
+    assert "Traceback" not in told.err
+    deployment.run("retrain").expect()
+    assert deployment.run("drift").code in {0, 2}
