@@ -269,10 +269,9 @@ class Registry:
         with self._locked(f"removing {version}"):
             if version in {self._serving_version(), self.previous_production()}:
                 raise ArtifactError(f"{version} serves, or is what a rollback goes to: it is not removed")
-            noted = {"actor": actor, "reason": reason}
-            intent = self._append("intended", version, intends="removed", **noted)
+            intent = self._append("intended", version, intends="removed", actor=actor, reason=reason)
             bundle.remove_folder(folder)
-            self._append("removed", version, answers=intent.number, **noted)
+            self._append("removed", version, answers=intent.number, actor=actor, reason=reason)
             self._remove_orphans()
 
     @contextlib.contextmanager
@@ -333,8 +332,8 @@ class Registry:
     @contextlib.contextmanager
     def _locked(self, doing: str) -> Iterator[None]:
         """Hold the registry's lock, which the system frees if this process dies, and catch up with what happened."""
+        lock = owned_lock(self.root / ".lock", doing, timeout=self._lock_timeout, since=self._clock())
         with contextlib.ExitStack() as stack:
-            lock = owned_lock(self.root / ".lock", doing, timeout=self._lock_timeout, since=self._clock())
             try:
                 stack.enter_context(lock)
             except LockHeldError as error:
