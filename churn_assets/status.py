@@ -42,8 +42,9 @@ class Stock:
         return bool(self.needs)
 
     def as_dict(self) -> dict[str, Any]:
-        """Everything, the needs last."""
-        return {**self.facts, "needs a person": "\n".join(self.needs) or "no"}
+        """Everything, then what needs a person, most urgent first; the first of it alone is what to do next."""
+        told = {**self.facts, "needs a person": "\n".join(self.needs) or "no"}
+        return {**told, "do next": self.needs[0]} if self.needs else told
 
 
 def take_stock(workspace: Workspace) -> Stock:
@@ -61,8 +62,9 @@ def take_stock(workspace: Workspace) -> Stock:
 
 
 def _production(workspace: Workspace, stock: Stock) -> None:
+    registry = open_registry(workspace)
     try:
-        serving = open_registry(workspace).production()
+        serving = registry.production()
     except ArtifactError as error:
         stock.facts["production model"] = "none that is registered"
         stock.needs.append(str(error))
@@ -75,6 +77,11 @@ def _production(workspace: Workspace, stock: Stock) -> None:
     stock.facts["production model"] = serving.version
     stock.facts["serving since"] = f"{serving.promoted_at:%Y-%m-%d %H:%M} UTC ({age.days} days)"
     stock.facts["because"] = serving.promoted_because
+    if problems := registry.verify(serving.version):
+        to_do = "`churn models rollback`, or `churn retrain`; services that have it loaded go on serving it"
+        stock.needs.append(f"the production model is damaged: {problems[0]}. {to_do}")
+    if (line := registry.verify_history()) is not None:
+        stock.needs.append(f"line {line} of the registry's history is not what was written: `churn models history`")
 
 
 def _predictions(workspace: Workspace, stock: Stock) -> None:

@@ -106,11 +106,20 @@ def test_verify_names_what_is_damaged(deployment):
     assert "scorer.npz" in refused.err
 
 
+def test_a_damaged_production_model_is_the_first_thing_that_status_names(deployment):
+    serving, _ = both(deployment)
+    (deployment.registry.root / serving / "scorer.npz").unlink()
+    shown = deployment.run("status", "--json").expect(3).json
+    assert "the production model is damaged" in shown["do next"]
+    assert "`churn models rollback`" in shown["do next"]
+
+
 def test_a_changed_line_of_the_history_is_told(deployment):
     path = deployment.registry.root / "history.jsonl"
     path.write_bytes(path.read_bytes().replace(b'"registry"', b'"regissry"', 1))
     told = deployment.run("models", "history", "--verify").expect(1)
     assert "line 1 of" in told.err
+    assert "line 1 of the registry's history" in deployment.run("status").expect(3).out
 
 
 def test_a_rollback_under_load_fails_no_request_and_is_answered_within_seconds(deployment):
