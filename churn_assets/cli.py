@@ -7,12 +7,23 @@ from typing import NoReturn
 
 import typer
 
-from churn_assets.commands import building, models, serving, watching
+from churn_assets.commands import building, cleaning, forgetting, models, readiness, saving, serving, watching
 from churn_assets.commands.terminal import fail
 from churn_serving.errors import ArtifactError
 from churn_serving.settings import SettingsError
 
-TOLD = {"RunFailedError", "UnsuitableModelError"}
+TOLD = {
+    "RunFailedError",
+    "UnsuitableModelError",
+    "BackupError",
+    "DamagedObjectError",
+    "CleanError",
+    "ForgetError",
+    "UnreadableFileError",
+    "UnknownPersonError",
+    "RunsInFlightError",
+    "UpkeepBusyError",
+}
 """Errors whose modules are too heavy to import for a command that may not need them."""
 
 app = typer.Typer(
@@ -21,7 +32,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for subject in (building, watching, serving):
+for subject in (building, watching, readiness, cleaning, saving, forgetting, serving):
     app.add_typer(subject.app)
 app.add_typer(models.app, name="models")
 

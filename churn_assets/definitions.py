@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dagster as dg
 
+from churn_assets.automation.cleaning import clean_job, clean_weekly
 from churn_assets.automation.jobs import JOBS
 from churn_assets.automation.progress import progress
 from churn_assets.automation.schedules import SCHEDULES
@@ -18,8 +19,8 @@ from churn_assets.training import assets as training
 
 defs = dg.Definitions(
     assets=dg.load_assets_from_modules([ingest, features, training, scoring, monitoring, performance]),
-    jobs=JOBS,
-    schedules=SCHEDULES,
+    jobs=[*JOBS, clean_job],
+    schedules=[*SCHEDULES, clean_weekly],
     sensors=SENSORS,
     resources={"churn": ChurnWorkspace()},
     # A step costs seconds of start-up in a process of its own; on a cluster the run itself is the isolated pod.

@@ -206,6 +206,7 @@ class Layout:
         self.labels = DayTable(features / "churn_labels", "churn_labels")
         self.training_set = Table(features / "training_set.parquet", "training_set")
         self.quarantine = self.data / "quarantine"
+        self.tombstones = self.data / "tombstones.json"
         self.predictions = self.data / "predictions"
         published = Published(paths)
         self.online_features = published.features
@@ -283,6 +284,11 @@ class Layout:
     def latest_score_proxy(self) -> Path:
         """What the newest day's scores look like."""
         return self.metrics / "score_proxy_latest.json"
+
+    @property
+    def receipts(self) -> Path:
+        """Who asked for whom to be forgotten, and what came of it; without a word on who that was."""
+        return self.artifacts / "upkeep" / "forgotten"
 
     def drift_page(self, day: date) -> Path:
         """The drift report of a day, for people."""

@@ -123,7 +123,7 @@ def _performance(workspace: Workspace, stock: Stock) -> None:
 
 
 def _runs(stock: Stock) -> None:
-    from churn_assets.automation.launch import instance
+    from churn_assets.automation.dagster_home import instance
 
     with instance() as running:
         records = running.get_run_records(limit=RUNS_SHOWN)
@@ -138,10 +138,11 @@ def _runs(stock: Stock) -> None:
 
 
 def _schedules(stock: Stock) -> None:
+    from churn_assets.automation.cleaning import clean_weekly
     from churn_assets.automation.schedules import SCHEDULES, next_tick
 
     now = datetime.now(UTC)
-    ticks = [f"{schedule.name} {next_tick(schedule, now):%Y-%m-%d %H:%M %Z}" for schedule in SCHEDULES]
+    ticks = [f"{schedule.name} {next_tick(schedule, now):%Y-%m-%d %H:%M %Z}" for schedule in (*SCHEDULES, clean_weekly)]
     stock.facts["next ticks"] = "\n".join(ticks)
 
 
@@ -150,7 +151,7 @@ def _disk(folder: Path, stock: Stock) -> None:
     usage = shutil.disk_usage(existing or "/")
     stock.facts["disk"] = f"{usage.free / 1e9:.1f} GB free of {usage.total / 1e9:.1f} GB"
     if usage.free < LOW_DISK_SHARE * usage.total:
-        stock.needs.append("the disk is nearly full: clear old predictions and reports")
+        stock.needs.append("the disk is nearly full: `churn clean --dry-run` shows what may go")
 
 
 def _service(workspace: Workspace, stock: Stock) -> None:

@@ -38,7 +38,7 @@ def owned_lock(path: Path, doing: str, *, timeout: float, since: datetime) -> It
 
     Raises:
         LockHeldError: Another process holds it for longer.
-        OSError: The folder cannot be written.
+        OSError: The folder or the lock file cannot be made.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     owner = path.with_name(f"{path.name}.owner.json")
@@ -48,7 +48,8 @@ def owned_lock(path: Path, doing: str, *, timeout: float, since: datetime) -> It
     except Timeout:
         raise LockHeldError(f"locked for {timeout:g} s; holder: {_holder(owner)}") from None
     try:
-        write_json(owner, {"pid": os.getpid(), "host": socket.gethostname(), "since": since, "doing": doing})
+        with contextlib.suppress(OSError):  # a full disk must not keep out who makes room
+            write_json(owner, {"pid": os.getpid(), "host": socket.gethostname(), "since": since, "doing": doing})
         yield
     finally:
         owner.unlink(missing_ok=True)

@@ -4,18 +4,16 @@ With a run go its marks on partitions: the UI shows days that only removed runs 
 files are there. Space in Dagster's database is used again; the file itself does not shrink.
 """
 
-from __future__ import annotations
-
 import contextlib
 import shutil
+from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from churn_assets.automation.dagster_home import instance
 from churn_assets.automation.jobs import retrain_job
-from churn_assets.automation.launch import instance
 from churn_assets.automation.sensors import LOOKED_AT
 from churn_assets.ingest.source import SourceError
 from churn_assets.ingest.validation import as_markdown
@@ -25,12 +23,8 @@ from churn_assets.training.assets import ALERT
 from churn_assets.upkeep.clean import Tell, clean
 from churn_assets.upkeep.exclusive import UpkeepBusyError
 from churn_assets.upkeep.retention import CleanError, Item, Limits, Plan, plan_of
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from churn_assets.upkeep.retention_outcome import Cleaned
-    from churn_assets.workspace import Workspace
+from churn_assets.upkeep.retention_outcome import Cleaned
+from churn_assets.workspace import Workspace
 
 RUNS = "runs"
 FINISHED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
@@ -42,7 +36,7 @@ COOLING = "it has answered an alert within `retraining.cooldown_days`"
 _SETTINGS = load_workspace().settings.schedules
 
 
-def clean_up(
+def clean_up(  # noqa: PLR0913 - four of them by name
     workspace: Workspace,
     limits: Limits,
     *,
@@ -150,7 +144,7 @@ def _as_clean_error() -> Iterator[None]:
         raise CleanError(f"Dagster's storage refused ({type(error).__name__}): {error}") from error
 
 
-@dg.op(name="clean_up", tags={"dagster/max_retries": "0"})
+@dg.op(name="clean_up")
 def clean_op(context: dg.OpExecutionContext, churn: ChurnWorkspace) -> None:
     """Remove what is beyond the limits of `retention` and not needed."""
     workspace = churn.get()

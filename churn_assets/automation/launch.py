@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from churn_assets.automation.dagster_home import instance
 from churn_assets.partitions import RANGE_END, RANGE_START
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ PROCESS = "churn/process"
 """Host and process of a run that a command has started; nobody else looks after such a run."""
 
 LOCATION = "churn"
-HOME = "DAGSTER_HOME"
 
 
 class RunFailedError(RuntimeError):
@@ -44,18 +43,6 @@ class Outcome:
     run_id: str
     job: str
     seconds: float
-
-
-def instance() -> dg.DagsterInstance:
-    """The Dagster instance of this deployment: at `DAGSTER_HOME`, else in `.dagster` below the working directory."""
-    if not os.environ.get(HOME):
-        home = Path(".dagster").resolve()
-        home.mkdir(exist_ok=True)
-        configured = Path("dagster.yaml")
-        if configured.exists():
-            shutil.copyfile(configured, home / "dagster.yaml")
-        os.environ[HOME] = str(home)
-    return dg.DagsterInstance.get()
 
 
 def run_job(

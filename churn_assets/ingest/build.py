@@ -12,6 +12,7 @@ import pyarrow as pa
 from churn_assets.engine import connect
 from churn_assets.ingest import validation
 from churn_assets.ingest.source import SourceError
+from churn_assets.ingest.tombstones import sieve
 from churn_assets.layout import Built, DayTable, cut_by_day, with_day
 from churn_serving.atomic import remove_leftovers
 
@@ -24,8 +25,12 @@ if TYPE_CHECKING:
 ROWS_PER_QUERY = 400_000
 
 
-def ingest_users(workspace: Workspace) -> int:
-    """Read users (and engagements) from the source. Returns the number of users.
+def _say_nothing(_line: str) -> None:
+    """Progress that nobody reads."""
+
+
+def ingest_users(workspace: Workspace, tell: Callable[[str], None] = _say_nothing) -> int:
+    """Read users (and engagements) from the source, without who was forgotten. Returns the number of users.
 
     Raises:
         SourceError: The source cannot be read, or holds no user.
@@ -37,14 +42,18 @@ def ingest_users(workspace: Workspace) -> int:
     if not users.num_rows:
         raise SourceError("the source holds no user: nothing can be built")
     engagements = workspace.source.engagements()
-    if engagements is not None:
-        workspace.layout.raw_engagements.write(engagements)
+    with sieve(workspace) as known:
+        users = known.users(users)
+        if engagements is not None:
+            workspace.layout.raw_engagements.write(known.engagements(engagements))
     workspace.layout.raw_users.write(users)
+    if known.told:
+        tell(known.told)
     return int(users.num_rows)
 
 
 def ingest_events(workspace: Workspace, days: Sequence[date], tell: Callable[[str], None]) -> Built:
-    """Read the events of `days`, and of days built before for which rows have come since.
+    """Read the events of `days`, and of days built before for which rows have come since; without who was forgotten.
 
     Raises:
         SourceError: The source cannot be read.
@@ -54,11 +63,15 @@ def ingest_events(workspace: Workspace, days: Sequence[date], tell: Callable[[st
     wanted = set(days)
     late = [day for day in source.late_days(raw.days()) if day not in wanted]
     built = Built(late=late)
-    for number, (day, table) in enumerate(source.events(sorted(wanted | set(late))), start=1):
-        raw.write(day, table)
-        built.add(day, table.num_rows)
-        if number % 50 == 0:
-            tell(f"{number} of {len(wanted) + len(late)} days read, up to {day}")
+    with sieve(workspace) as known:
+        for number, (day, given) in enumerate(source.events(sorted(wanted | set(late))), start=1):
+            table = known.events(given)
+            raw.write(day, table)
+            built.add(day, table.num_rows)
+            if number % 50 == 0:
+                tell(f"{number} of {len(wanted) + len(late)} days read, up to {day}")
+    if known.told:
+        tell(known.told)
     source.acknowledge()
     return built
 

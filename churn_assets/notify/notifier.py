@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import TYPE_CHECKING, Literal
 
@@ -121,7 +121,14 @@ def notify_test(workspace: Workspace) -> list[Sent]:
         What became of it, one a channel, in the order of `notify.urls`; empty if there is none.
     """
     channels = channels_of(workspace.settings.notify.urls)
-    return list(send(channels, messages.test(), footer_of(workspace))) if channels else []
+    sent = send(channels, messages.test(), footer_of(workspace)) if channels else ()
+    memory, today = Memory(workspace.layout.told), workspace.settings.today
+    if any(one.worked for one in sent):
+        with memory.held() as alone:
+            for one in sent:
+                if alone and one.worked:  # `churn doctor` asks when it was tried
+                    memory.remember(replace(messages.test(), subject=one.channel), today)
+    return list(sent)
 
 
 def footer_of(workspace: Workspace) -> str:

@@ -114,8 +114,8 @@ def test_challengers_are_the_same_news_in_any_order():
 
 
 def test_the_first_promotion_offers_no_way_back():
-    assert "To go back" not in messages.promoted(VERSION, None, "It is the first.").body
-    assert "To go back" in ALL["promoted"].body
+    assert "rollback" not in messages.promoted(VERSION, None, "It is the first.").body
+    assert "`churn models rollback`" in ALL["promoted"].body
 
 
 @given(st.text(max_size=2000))

@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import date, timedelta
 
 from churn_assets.notify import messages
+from churn_assets.notify.memory import Memory
 from churn_assets.notify.notifier import Notifier, notify_test
 
 DAY = date(2026, 3, 10)
@@ -192,7 +193,8 @@ def test_the_test_message_goes_through_each_channel_every_time(deployment, recei
         assert [result.worked for result in results] == [True, False, True]
         assert len({result.channel for result in results}) == 3
     assert receiver.titles == ["churn: test message"] * 4
-    assert not workspace.layout.told.exists()
+    memory = Memory(workspace.layout.told)
+    assert [memory.last("test", result.channel) is not None for result in results] == [True, False, True]
 
 
 def test_the_test_of_nothing_is_empty(deployment):

@@ -78,7 +78,7 @@ class Simulation:
     def __init__(self):
         import logging
 
-        from churn_assets.automation.launch import instance
+        from churn_assets.automation.dagster_home import instance
         from churn_assets.automation.schedules import SCHEDULES
         from churn_assets.automation.sensors import SENSORS
         from churn_assets.definitions import defs

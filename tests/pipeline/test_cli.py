@@ -33,7 +33,7 @@ def test_status_after_the_first_run_needs_nobody(seeded):
     assert "not running" in shown["service"]
     assert shown["needs a person"] == "no"
     ticks = [line.split()[0] for line in shown["next ticks"].splitlines()]
-    assert ticks == ["drift_daily", "batch_daily", "retrain_weekly"]
+    assert ticks == ["drift_daily", "batch_daily", "retrain_weekly", "clean_weekly"]
     assert "seed_job success" in shown["last runs"]
 
 

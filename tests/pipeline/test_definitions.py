@@ -50,6 +50,7 @@ SCHEDULES = {
     "drift_daily": ("0 1 * * *", "drift_job"),
     "batch_daily": ("0 2 * * *", "daily_job"),
     "retrain_weekly": ("0 3 * * 0", "retrain_job"),
+    "clean_weekly": ("0 5 * * 0", "clean_job"),
 }
 SENSORS = {
     "drift_alert_retrain": "retrain_job",
@@ -110,7 +111,7 @@ def test_every_job_resolves_to_its_assets_in_this_process(defs, name):
 def test_there_are_no_other_jobs_and_schedules(defs):
     repository = defs.get_repository_def()
     named = {job.name for job in repository.get_all_jobs() if not job.name.startswith("__")}
-    assert named == set(JOBS)
+    assert named == {*JOBS, "clean_job"}
     found = {s.name: (s.cron_schedule, s.job_name, s.execution_timezone) for s in repository.schedule_defs}
     assert found == {name: (*line, "UTC") for name, line in SCHEDULES.items()}
     assert {s.default_status.value for s in repository.schedule_defs} == {"RUNNING"}

@@ -93,7 +93,9 @@ class System:
         for name in ("requirements", "deployment"):
             shutil.copytree(ROOT / name, folder / name)
         (folder / ".venv").mkdir()
-        (folder / ".venv" / "bin").symlink_to(Path(sys.prefix) / "bin")
+        for path in Path(sys.prefix).iterdir():
+            if path.name not in {"installed", "tested"}:
+                (folder / ".venv" / path.name).symlink_to(path)
         (folder / ".venv" / "installed").touch()  # newer than what `make setup` would install
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))

@@ -1,0 +1,171 @@
+"""What must hold of a deployment whatever has happened to a process in it."""
+
+import csv
+import json
+from collections import Counter
+from dataclasses import dataclass
+
+import joblib
+import numpy as np
+import pyarrow.parquet as pq
+from crash_points import pattern
+from litestar.testing import TestClient
+from typer.testing import CliRunner
+
+from churn_assets.cli import app
+from churn_serving.app import create_app
+from churn_serving.history import SEEN
+from churn_serving.registry import Registry
+
+SOMEBODY = "u000001"
+NEEDS_A_PERSON = 3
+AGAIN = {"registered", "intended", "abandoned", "refused"}
+"""What a second attempt may add to the history: it is a further attempt, or says what became of the first."""
+
+
+def _whole_csv(path):
+    with path.open(newline="", encoding="utf-8") as lines:
+        lengths = {len(row) for row in csv.reader(lines)}
+    assert len(lengths) == 1, f"lines of {sorted(lengths)} columns"
+    assert path.read_bytes().endswith(b"\n"), "the last line is cut off"
+
+
+def _whole_lines(path):
+    *lines, rest = path.read_bytes().split(b"\n")
+    assert rest == b"", "the last line is cut off"
+    for line in lines:
+        json.loads(line)
+
+
+def _whole_page(path):
+    assert path.read_text(encoding="utf-8").rstrip().endswith("</html>"), "the page is cut off"
+
+
+def _whole_arrays(path):
+    with np.load(path) as arrays:
+        for name in arrays.files:
+            arrays[name]
+
+
+READERS = {
+    ".parquet": pq.read_table,
+    ".json": lambda path: json.loads(path.read_bytes()),
+    ".jsonl": _whole_lines,
+    ".csv": _whole_csv,
+    ".joblib": joblib.load,
+    ".html": _whole_page,
+    ".npz": _whole_arrays,
+}
+
+
+def assert_whole(world, known):
+    """Open every file that is not one of those known before: none is half-written.
+
+    Args:
+        world: Where.
+        known: Inodes of files that were there before.
+    """
+    for name, path in world.files().items():
+        reader = READERS.get(path.suffix)
+        if reader is None or path.stat().st_ino in known or "predictions/log/" in name:
+            continue
+        try:
+            reader(path)
+        except Exception as error:
+            raise AssertionError(f"{name} is half-written: {error}") from error
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What served before, and what the history said.
+
+    Attributes:
+        serving: The version; None if none did.
+        lines: The history.
+    """
+
+    serving: str | None
+    lines: tuple
+
+    @classmethod
+    def of(cls, world):
+        """As it is in a world."""
+        registry = Registry(world.root / "artifacts")
+        path = registry.root / "history.jsonl"
+        production = registry.production()
+        return cls(production.version if production else None, tuple(path.read_bytes().splitlines()))
+
+    def assert_kept(self, world):
+        """Make sure that the registry is in order, and that its history tells each thing once.
+
+        Returns:
+            The entries that came since.
+        """
+        registry = Registry(world.root / "artifacts")
+        assert registry.verify_history() is None, f"line {registry.verify_history()} of the history is bad"
+        registry.reconcile()
+        assert registry.verify_history() is None, f"line {registry.verify_history()} is bad after catching up"
+        lines = tuple((registry.root / "history.jsonl").read_bytes().splitlines())
+        assert lines[: len(self.lines)] == self.lines, "entries of the history were lost or changed"
+        _assert_told_once(registry)
+        for summary in registry.versions():
+            assert registry.verify(summary.version) == []
+        assert registry.reconcile() == []
+        return registry.history()[len(self.lines) :]
+
+
+def _assert_told_once(registry):
+    history = registry.history()
+    answers = Counter(entry.answers for entry in history if entry.answers)
+    assert {entry.number for entry in history if entry.action == "intended"} == answers.keys(), "an intent is open"
+    assert set(answers.values()) <= {1}, f"intents were answered twice: {answers}"
+    came = Counter(entry.version for entry in history if entry.action == "registered")
+    gone = Counter(entry.version for entry in history if entry.action == "removed")
+    assert set(came.values()) <= {1}, f"versions were registered twice: {came}"
+    assert set(gone.values()) <= {1}, f"versions were removed twice: {gone}"
+    there = {summary.version for summary in registry.versions()}
+    assert came.keys() - gone.keys() == there, f"the history has {came.keys() - gone.keys()}, and there are {there}"
+    seen = [entry.alias for entry in history if entry.action in SEEN]
+    assert (seen[-1] if seen else "") == registry.alias.digest(), "the history does not tell what serves"
+
+
+def assert_serves(world, *, may_lack):
+    """Ask the service who may leave: it has a verified model, and nothing to complain of.
+
+    Args:
+        world: Where.
+        may_lack: Whether no model need serve.
+    """
+    production = Registry(world.root / "artifacts").production()
+    if production is None:
+        assert may_lack, "there is no production model any more"
+        return
+    with TestClient(create_app()) as client:
+        ready = client.get("/ready").json()
+        assert ready["model_version"] == production.version
+        assert ready["degraded"] == []
+        answer = client.post("/predict", json={"user_id": SOMEBODY})
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["model_version"] == production.version
+
+
+def assert_status_works():
+    """Run `churn status`."""
+    result = CliRunner().invoke(app, ["status", "--json"])
+    assert result.exit_code in {0, NEEDS_A_PERSON}, (
+        f"`churn status`: {result.exit_code} {result.output} {result.exc_info}"
+    )
+    assert "production model" in json.loads(result.stdout)
+
+
+def spoken(entries):
+    """What entries of the history say, without what is another in each run."""
+    return [[entry.action, pattern(entry.version)] for entry in entries]
+
+
+def unlike(once, begun_twice):
+    """In what the history of a run that was begun twice differs from that of one begun once; empty if in nothing."""
+    wanted, found = (Counter(map(tuple, said)) for said in (once, begun_twice))
+    doubled = {said for said in found - wanted if said[0] not in AGAIN}
+    parts = {"the history lacks": wanted.keys() - found.keys(), "it says twice": doubled}
+    return "; ".join(f"{what} {sorted(said)}" for what, said in parts.items() if said)
