@@ -128,7 +128,7 @@ def _removed(plan: Plan, tell: Tell) -> Cleared:
                 tell(f"{plan.kind}: {len(done):,} of {len(plan.items):,} removed")
             plan.remove(item)
             done.append(item)
-        if plan.finish and done:
+        if plan.finish:
             plan.finish(done)
     except EXPECTED as error:
         return Cleared.of(plan, done, _why(error))

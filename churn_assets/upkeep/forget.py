@@ -39,6 +39,7 @@ from churn_assets.upkeep.forget_receipt import (
 )
 from churn_assets.upkeep.forget_stamps import Freshness
 from churn_serving.logs.rotated_file import CHECK_SECONDS
+from churn_serving.online.keyed_format import OnlineStoreError
 from churn_serving.published import Published
 
 if TYPE_CHECKING:
@@ -230,13 +231,18 @@ class Forgetting:
     def _sweep(self, found: dict[str, Found]) -> list[str]:
         fresh = Freshness.of(self.workspace)
         touched = [place for place in self._places if found.get(place.kind)]
-        for place in touched:
-            place.erase(sorted(found[place.kind]))
-        fresh.keep(self._raw.reopened)
-        if any(place.kind in _READ_BY_OTHERS for place in touched):
-            self.surroundings.pause(self._until_taken_up())
-        for place in touched:
-            place.finish()
+        try:
+            for place in touched:
+                place.erase(sorted(found[place.kind]))
+            fresh.keep(self._raw.reopened)
+            if any(place.kind in _READ_BY_OTHERS for place in touched):
+                self.surroundings.pause(self._until_taken_up())
+            for place in touched:
+                place.finish()
+        except OnlineStoreError as error:
+            raise ForgetError(
+                f"what the service serves could not be rewritten: {error}; then run this again"
+            ) from error
         return join_again(self.workspace) if touched else []
 
     def _until_taken_up(self) -> float:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import duckdb
+    import numpy as np
+    from numpy.typing import NDArray
 
     from churn_assets.ingest.tombstones import Kind
     from churn_assets.upkeep.forget_places import Place
@@ -92,18 +94,42 @@ class RawTables:
             raw = pq.ParquetFile(path).read()
         except pa.ArrowInvalid as error:
             raise unreadable(path, error) from error
+        rows = self._with_id(raw) if self._is_settled(kind, path) else self._judged(kind, raw)
+        kept = without_rows(raw, rows)
+        return kept, int(rows.sum()), _share_an_event(kept, raw.filter(pa.array(rows)))
+
+    def _judged(self, kind: Kind, raw: pa.Table) -> NDArray[np.bool_]:
+        """Which rows are about the person: each is held against the contract, since some may be nobody's."""
         if self._connection is None:
             raise AssertionError  # nobody searches outside of `searching`
-        about = rows_about(self._connection, raw, kind, {self.user_id}, self.workspace.settings)
-        kept = without_rows(raw, about.rows)
-        return kept, int(about.rows.sum()), _share_an_event(kept, raw.filter(pa.array(about.rows)))
+        return rows_about(self._connection, raw, kind, {self.user_id}, self.workspace.settings).rows
+
+    def _with_id(self, raw: pa.Table) -> NDArray[np.bool_]:
+        ids = pc.utf8_trim(raw[USER_ID].cast(pa.string()), " ")
+        found: NDArray[np.bool_] = pc.fill_null(pc.equal(ids, self.user_id), fill_value=False).to_numpy()
+        return found
+
+    def _is_settled(self, kind: Kind, path: Path) -> bool:
+        """Whether only the person's own rows are about them: no row of the day was rejected, or none with the id."""
+        if kind != "events":
+            return False
+        layout, day = self.workspace.layout, date.fromisoformat(path.stem)
+        rejected, validated = layout.quarantine_file("events", day), layout.events.path(day)
+        if not validated.exists():
+            return False
+        if rejected.exists():
+            return not self._rejected(rejected)
+        return _row_count(path) == _row_count(validated)  # else the quarantine was cleaned up
 
     def _events(self, path: Path) -> int:
-        """Rows of a day; each is judged only if a rejected row has the id, or if the day was never validated."""
-        layout, day = self.workspace.layout, date.fromisoformat(path.stem)
-        rejected = layout.quarantine_file("events", day)
-        is_known = layout.events.path(day).exists() and not (rejected.exists() and self._rejected(rejected))
-        return _with_id(path, self.user_id) if is_known else self._rows("events", path)
+        """Rows of a day about the person; of a settled day, only the ids are read."""
+        if not self._is_settled("events", path):
+            return self._rows("events", path)
+        try:
+            with pq.ParquetFile(path) as file:
+                return int(self._with_id(file.read([USER_ID])).sum())
+        except (pa.ArrowInvalid, KeyError) as error:
+            raise unreadable(path, error) from error
 
     def _quarantine_files(self) -> Iterable[Path]:
         return sorted(self.workspace.layout.quarantine.glob("*.csv"))
@@ -124,13 +150,11 @@ class RawTables:
         return row.get(USER_ID, "").strip(" ") == self.user_id or self.user_id in values_of(row)
 
 
-def _with_id(path: Path, user_id: str) -> int:
+def _row_count(path: Path) -> int:
     try:
-        with pq.ParquetFile(path) as file:
-            ids = file.read([USER_ID])[USER_ID].cast(pa.string())
-    except (pa.ArrowInvalid, KeyError) as error:
+        return int(pq.read_metadata(path).num_rows)
+    except pa.ArrowInvalid as error:
         raise unreadable(path, error) from error
-    return pc.sum(pc.equal(pc.utf8_trim(ids, " "), user_id)).as_py() or 0
 
 
 def _share_an_event(kept: pa.Table, gone: pa.Table) -> bool:

@@ -15,7 +15,7 @@ from churn_serving.logs.prediction_log import PREFIX
 from churn_serving.logs.rotated_file import files_of_days
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable
 
     from churn_assets.layout import Layout
     from churn_assets.upkeep.retention_needs import Needs
@@ -94,7 +94,7 @@ def plan_predictions(layout: Layout, needs: Needs, days: int, today: date, now: 
         days=days,
         today=today,
         remove=lambda item: _remove_or_unpublish(item, layout.online_scores),
-        finish=lambda removed: _note_lists_gone(layout, removed),
+        finish=lambda _: _note_lists_gone(layout),
     )
 
 
@@ -171,7 +171,11 @@ def _remove_or_unpublish(item: Item, folder: Path) -> None:
         remove_file(item)
 
 
-def _note_lists_gone(layout: Layout, removed: Sequence[Item]) -> None:
+GONE = [0, 0]
+"""The stamp of a list that was removed."""
+
+
+def _note_lists_gone(layout: Layout) -> None:
     """Write down that outcomes are as they were joined, although their lists are gone.
 
     Else they would be joined anew, with what is left of the prediction log.
@@ -181,7 +185,7 @@ def _note_lists_gone(layout: Layout, removed: Sequence[Item]) -> None:
         recorded = json.loads((table.folder / "built_from.json").read_text())
     except FileNotFoundError:
         return
-    days = {item.day for item in removed if item.day.isoformat() in recorded}
-    gone = sorted(day for day in days if not layout.predictions_file(day).exists())
+    days = (date.fromisoformat(day) for day, stamp in sorted(recorded.items()) if stamp[:2] != GONE)
+    gone = [day for day in days if not layout.predictions_file(day).exists()]
     if gone:
-        table.record(gone, lambda day: [0, 0, *recorded[day.isoformat()][2:]])
+        table.record(gone, lambda day: [*GONE, *recorded[day.isoformat()][2:]])

@@ -12,8 +12,8 @@ RUN --mount=type=cache,target=/root/.cache/pip --mount=type=secret,id=pip,target
 COPY pyproject.toml README.md LICENSE ./
 COPY churn_serving churn_serving
 COPY churn_assets churn_assets
-RUN pip wheel --no-deps --no-build-isolation --no-index --wheel-dir /wheels . \
-    && pip --python /opt/venv/bin/python install --no-deps --no-index /wheels/*.whl
+RUN pip wheel --no-cache-dir --no-deps --no-build-isolation --no-index --wheel-dir /wheels . \
+    && pip --python /opt/venv/bin/python install --no-cache-dir --no-deps --no-index /wheels/*.whl
 
 FROM python:3.11-slim-bookworm
 ARG VER=0.0.0

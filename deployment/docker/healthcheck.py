@@ -1,7 +1,8 @@
+# ruff: noqa: INP001 - it stands alone in the images
 """Says whether the service in this container is well, by its exit code.
 
-`http URL` wants an answer of 2xx, `grpc PORT` a code location that serves, `daemon SECONDS` a heartbeat of schedules and
-of sensors that is no older, in Dagster's database. None of them imports Dagster, which would take seconds each time.
+`http URL` wants an answer of 2xx, `grpc PORT` a code location that serves, `daemon SECONDS` a heartbeat of schedules
+and of sensors that is no older, in Dagster's database. None imports Dagster, which would take seconds each time.
 """
 
 import os
@@ -16,7 +17,7 @@ NO_PROXY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 def http(url: str) -> str:
     """Return what is wrong with a web server; empty if nothing is."""
     with NO_PROXY.open(url, timeout=TIMEOUT_SECONDS) as answer:
-        return "" if answer.status < 300 else f"{url} answers {answer.status}"  # noqa: PLR2004
+        return "" if answer.status < 300 else f"{url} answers {answer.status}"
 
 
 def grpc(port: str) -> str:
@@ -35,14 +36,19 @@ def daemon(seconds: str) -> str:
     """Return what is wrong with the daemon; empty if nothing is."""
     import psycopg2
 
-    asked = "SELECT EXTRACT(EPOCH FROM now() AT TIME ZONE 'utc' - timestamp) FROM daemon_heartbeats WHERE daemon_type = %s"
-    with psycopg2.connect(
-        host=os.environ["DAGSTER_PG_HOST"],
-        user=os.environ["DAGSTER_PG_USER"],
-        password=os.environ["DAGSTER_PG_PASSWORD"],
-        dbname=os.environ["DAGSTER_PG_DB"],
-        connect_timeout=int(TIMEOUT_SECONDS),
-    ) as connection, connection.cursor() as cursor:
+    asked = (
+        "SELECT EXTRACT(EPOCH FROM now() AT TIME ZONE 'utc' - timestamp) FROM daemon_heartbeats WHERE daemon_type = %s"
+    )
+    with (
+        psycopg2.connect(
+            host=os.environ["DAGSTER_PG_HOST"],
+            user=os.environ["DAGSTER_PG_USER"],
+            password=os.environ["DAGSTER_PG_PASSWORD"],
+            dbname=os.environ["DAGSTER_PG_DB"],
+            connect_timeout=int(TIMEOUT_SECONDS),
+        ) as connection,
+        connection.cursor() as cursor,
+    ):
         for task in TASKS:
             cursor.execute(asked, (task,))
             row = cursor.fetchone()

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 from crash_points import Point
+from crash_scenarios import LOOKING, SCENARIOS
 from crash_world import SETTINGS
 
+EVERY = {scenario.name for scenario in (*SCENARIOS, LOOKING)}
 DRIVER = Path(__file__).with_name("crash_driver.py")
 PATIENCE = 540
 
@@ -33,11 +35,8 @@ def killed(request, tmp_path_factory):
 
 
 def _asked_for(item):
+    """Names of the scenarios that a test looks at."""
     if "killed" not in getattr(item, "fixturenames", ()):
-        return ()
-    scenario = getattr(item, "callspec", None) and item.callspec.params.get("scenario")
-    if scenario:
-        return (scenario.name,)
-    from crash_scenarios import SCENARIOS
-
-    return tuple(one.name for one in SCENARIOS)
+        return set()
+    given = item.callspec.params if hasattr(item, "callspec") else {}
+    return {given["scenario"].name} if "scenario" in given else EVERY

@@ -1,5 +1,6 @@
 """Work in a fork of this process, which may die of it."""
 
+import contextlib
 import json
 import os
 import signal
@@ -27,6 +28,26 @@ class Ended:
     def wrong(self):
         """What is wrong, in words; empty if nothing is."""
         return f"killed by {signal.Signals(self.signal).name}" if self.signal else self.problem
+
+
+@contextlib.contextmanager
+def bounded():
+    """Let what hangs fail.
+
+    Raises:
+        TimeoutError: It took too long.
+    """
+
+    def stop(*_):
+        raise TimeoutError(f"it hung for {PATIENCE_SECONDS} s")
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.alarm(PATIENCE_SECONDS)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def in_child(work, told):

@@ -36,8 +36,13 @@ VARYING = (
     (re.compile(r"/objects/[0-9a-f]{2}\b"), "/objects/<two>"),
     (re.compile(r"[0-9a-f]{12,}"), "<digest>"),
     (re.compile(r"tmp/tmp\w{8}"), "tmp/<aside>"),
-    (re.compile(r"_[A-Za-z0-9.-]+_\d+\.jsonl$"), "_<process>.jsonl"),
+    (re.compile(r"_[A-Za-z0-9.-]+_\d+\.jsonl"), "_<process>.jsonl"),
+    (re.compile(r"(\.restoring-<time>|\.before-restore-<time>)/.+?(\.part)?$"), r"\1/<any>\2"),
 )
+
+
+WHOLE_FOLDER = re.compile(r"(data|artifacts|dagster)/[a-z]+")
+"""Renamed as a whole by a restore, one like the other."""
 
 
 def pattern(name):
@@ -56,12 +61,14 @@ class Point:
         place: The path that the event names, without what varies.
         number: Which such event it is, from 1.
         subject: The file that the change is about, without what varies.
+        renamed: The file that had been put in its place just before; empty if none had.
     """
 
     kind: str
     place: str
     number: int
     subject: str
+    renamed: str = ""
 
     def __str__(self):
         return f"{self.kind}: {self.subject} (event {self.number} of {self.place})"
@@ -70,6 +77,11 @@ class Point:
     def address(self):
         """What finds it again in another run."""
         return self.kind, self.place, self.number
+
+    @property
+    def moments(self):
+        """What it is the moment of: kind and file."""
+        return ((self.kind, self.subject), *([(AFTER_RENAME, self.renamed)] if self.renamed else []))
 
 
 class Watch:
@@ -183,21 +195,47 @@ def _path_of(descriptor):
 
 
 def labelled(points):
-    """The points of a run; the beginning of a write, which names a folder, bears the name of the file that follows."""
+    """The points of a run with the files that they are about, each moment once.
+
+    A write may begin right after a rename: that is one moment.
+    """
     found = []
     for place, point in enumerate(points):
-        if point.kind == BEFORE_WRITE:
-            names = (later.place for later in points[place + 1 :] if later.kind == BEFORE_RENAME)
-            inside = (name for name in names if str(Path(name).parent) == point.place)
-            point = dataclasses.replace(point, subject=next(inside, point.place))  # noqa: PLW2901 - the same, renamed
-        found.append(point)
+        after = ""
+        if point.kind == BEFORE_WRITE and found and found[-1].kind == AFTER_RENAME:
+            after = found.pop().subject
+        found.append(dataclasses.replace(point, subject=_subject(point, points[place + 1 :]), renamed=after))
     return found
 
 
-def chosen(points):
-    """Of each kind of point and file the first, the one in the middle and the last."""
+def _subject(point, later):
+    """The file that a point is about: a write begins with its folder, and goes on with a part of the file."""
+    path = Path(point.place)
+    if point.kind == BEFORE_WRITE:
+        names = (other.place for other in later if other.kind == BEFORE_RENAME)
+        return next((name for name in names if Path(name).parent == path), point.place)
+    if point.kind == MID_WRITE:
+        return str(path.with_name(path.name.removeprefix(".").removesuffix(".part")))
+    match = WHOLE_FOLDER.fullmatch(point.place)
+    return f"{match[1]}/<folder>" if match and point.kind == BEFORE_RENAME else point.place
+
+
+def chosen(points, *, with_owners):
+    """Of each kind of moment and file the first, and of visible files the last moment before a rename as well.
+
+    Args:
+        points: All points of a run.
+        with_owners: Whether also those of the files that say who holds a lock.
+    """
     groups = defaultdict(list)
     for point in points:
-        groups[point.kind, point.subject].append(point)
-    kept = {group[place] for group in groups.values() for place in (0, len(group) // 2, -1)}
+        for moment in point.moments:
+            groups[moment].append(point)
+    kept = set()
+    for (kind, subject), group in groups.items():
+        name = Path(subject).name
+        if with_owners or ".lock.owner." not in name:
+            kept.add(group[0])
+        if kind == BEFORE_RENAME and not name.startswith("."):
+            kept.add(group[-1])
     return [point for point in points if point in kept]

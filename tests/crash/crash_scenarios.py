@@ -1,5 +1,6 @@
 """What is interrupted: the build of every asset, and every command that writes."""
 
+import functools
 import inspect
 import shutil
 from collections.abc import Callable
@@ -19,9 +20,7 @@ from churn_assets.notify import messages
 from churn_assets.notify.memory import Memory
 from churn_assets.resources import ChurnWorkspace, load_workspace
 from churn_assets.scoring.build import write_top
-from churn_assets.upkeep.backup import back_up
 from churn_assets.upkeep.forget import Forgetting, Surroundings
-from churn_assets.upkeep.restore import restore
 from churn_serving.key_file import KeyRing
 from churn_serving.logs.line_writer import Lines
 from churn_serving.logs.prediction_log import PREFIX
@@ -37,9 +36,10 @@ NOW = datetime.combine(TODAY, datetime.min.time(), UTC)
 LONG_AGO = NOW - timedelta(days=400)
 DEMO_DAYS = 4
 SHORT = 5
-FORGOTTEN = "u000007"
+KEPT_DAYS = 5
+FORGOTTEN = "u000058"
 LINE = (
-    b'{"id":"a/0","time":"2026-03-14T00:00:00.000Z","user_id":"u000007","model_version":"m","score":0.5,'
+    b'{"id":"a/0","time":"2026-03-14T00:00:00.000Z","user_id":"u000058","model_version":"m","score":0.5,'
     b'"features":"0011223344556677","as_of_date":null,"source":"id"}\n'
 )
 
@@ -54,12 +54,12 @@ class Scenario:
 
     Attributes:
         name: What it is called in reports.
-        run: Does it, in the deployment of this process.
+        run: Does it, in the deployment of this process; done again after a crash, it completes.
         prepare: Changes the world before; is never interrupted.
         assets: Assets that it builds.
         commands: Commands whose writes these are.
-        finish: What is done after a crash; the same again, if None.
-        may_stop_service: Whether a service that is started after a crash may find no model until that is done.
+        is_restore: Whether everything is replaced: what was begun then has to be completed before a service is started.
+        with_owners: Whether it is interrupted also while it says that it holds a lock: each lock in one scenario.
     """
 
     name: str
@@ -67,8 +67,8 @@ class Scenario:
     prepare: Callable = nothing
     assets: tuple = ()
     commands: tuple = ()
-    finish: Callable | None = None
-    may_stop_service: bool = False
+    is_restore: bool = False
+    with_owners: bool = False
 
 
 def build(name, first=None, last=None):
@@ -81,19 +81,24 @@ def build(name, first=None, last=None):
     asset = ASSETS[name]
     if "context" not in inspect.signature(asset.op.compute_fn.decorated_fn).parameters:
         return asset(churn=churn)
-    return asset(dg.build_asset_context(resources={"churn": churn}, **keys))
+    return asset(dg.build_asset_context(resources={"churn": churn}, instance=no_place(), **keys))
 
 
 def decide():
     """Build `production_model` in a Dagster run, which it names as who promoted."""
-    with dg.DagsterInstance.ephemeral() as instance:
-        dg.materialize([ASSETS["production_model"]], instance=instance, resources={"churn": ChurnWorkspace()})
+    dg.materialize([ASSETS["production_model"]], instance=no_place(), resources={"churn": ChurnWorkspace()})
 
 
-def churn(*words):
+@functools.cache
+def no_place():
+    """An instance of Dagster in memory: made once, and inherited by forks."""
+    return dg.DagsterInstance.ephemeral()
+
+
+def churn(*words, codes=(0,)):
     """Run a command to its end."""
     result = CliRunner().invoke(app, [str(word) for word in words], catch_exceptions=False)
-    assert result.exit_code == 0, f"`churn {' '.join(map(str, words))}`: {result.exit_code}\n{result.output}"
+    assert result.exit_code in codes, f"`churn {' '.join(map(str, words))}`: {result.exit_code}\n{result.output}"
 
 
 def layout():
@@ -196,15 +201,15 @@ def rebuild():
 
 
 def shift():
-    """Shift the newest days."""
+    """Shift the newest days, and read them anew."""
     start_demo(load_workspace(), 0.9, DEMO_DAYS)
     rebuild()
 
 
 def unshift():
-    """Take the shift away."""
+    """Take the shift away, and read its days anew."""
     stop_demo(load_workspace())
-    rebuild()
+    build("raw_events", DAY)
 
 
 def clean():
@@ -214,30 +219,46 @@ def clean():
     churn("clean", *ages, "--raw-older-than", "6w", "--keep-models", 2)
 
 
-def back_up_world():
+def back_up():
     """Back everything up."""
-    back_up(load_workspace(), str(root() / "backups"), progress=_silent)
+    churn("backup", root() / "backups")
 
 
-def restore_world():
-    """Bring everything back."""
-    restore(load_workspace(), str(root() / "backups"), progress=_silent, force=True)
+def bring_back():
+    """Restore everything."""
+    churn("restore", root() / "backups", "--force")
+
+
+def thin():
+    """Keep few days of what is read day by day: a world with fewer files. The service has answered in it."""
+    place = layout()
+    for folder in (place.raw_events.folder, place.events.folder, place.labels.folder, place.feed_profile(DAY).parent):
+        for path in sorted(folder.glob("[0-9]*"))[:-KEPT_DAYS]:
+            path.unlink()
+    logged()
 
 
 def lose_something():
     """Back everything up, and lose a part of it."""
-    back_up_world()
+    thin()
+    back_up()
     shutil.rmtree(layout().predictions)
     (layout().metrics / "data_drift_latest.json").unlink()
 
 
 def forget():
-    """Erase a person."""
-    Forgetting(load_workspace(), FORGOTTEN, Surroundings(pause=_silent)).run(asked_by="test")
+    """Erase a person, without the seconds in which running services would take it up."""
+    Forgetting(load_workspace(), FORGOTTEN, Surroundings(pause=lambda _: None)).run(asked_by="test")
 
 
-def _silent(*_):
-    """Neither wait nor tell."""
+def look():
+    """Run every command that changes nothing."""
+    for words in LOOKING_WORDS:
+        churn(*words, codes=(0, 1, 3))
+    churn("models", "show", other_version())
+
+
+LOOKING_WORDS = (("status",), ("notify-test",), ("doctor",), ("models", "list"), ("models", "verify"))
 
 
 def _of_day(name, prepare=nothing):
@@ -248,7 +269,7 @@ def _whole(name, prepare=nothing):
     return Scenario(name, lambda: build(name), prepare, assets=(name,))
 
 
-FIRST = Scenario("the first production_model", decide, assets=("production_model",))
+FIRST = Scenario("the first production_model", decide, assets=("production_model",), with_owners=True)
 """Nothing serves yet."""
 
 NEXT_DAY = (
@@ -282,11 +303,14 @@ AFTERWARDS = (
     Scenario("a claim", claim_run),
     Scenario("the service", serve, commands=("serve",)),
     Scenario("a short list", short_list, commands=("score",)),
-    Scenario("clean", clean, lambda: logged(LONG_AGO), commands=("clean",)),
-    Scenario("backup", back_up_world, logged, commands=("backup",)),
-    Scenario("restore", restore_world, lose_something, commands=("restore",), may_stop_service=True),
-    Scenario("forget", forget, logged, commands=("forget",)),
+    Scenario("clean", clean, lambda: logged(LONG_AGO), commands=("clean",), with_owners=True),
+    Scenario("backup", back_up, thin, commands=("backup",)),
+    Scenario("restore", bring_back, lose_something, commands=("restore",), is_restore=True),
+    Scenario("forget", forget, thin, commands=("forget",)),
 )
 """What may be done at any time; each on the same world."""
 
 SCENARIOS = (FIRST, *NEXT_DAY, *AFTERWARDS)
+
+LOOKING = Scenario("what only looks", look, commands=(*(" ".join(words) for words in LOOKING_WORDS), "models show"))
+"""Has no point: there is nothing to interrupt."""

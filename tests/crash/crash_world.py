@@ -10,16 +10,17 @@ from pathlib import Path
 from crash_points import pattern
 
 ROOT = Path(__file__).resolve().parents[2]
-TODAY = date(2026, 3, 14)
+TODAY = date(2026, 3, 12)
 DAY = TODAY - timedelta(days=1)
 DAY_BEFORE = DAY - timedelta(days=1)
-LABEL_DAYS = 5
+LABEL_DAYS = 3
+HISTORY_DAYS = 44
 
 SETTINGS = {
     "CHURN_CLOCK__TODAY": TODAY.isoformat(),
-    "CHURN_SOURCE__START_DATE": (TODAY - timedelta(days=48)).isoformat(),
+    "CHURN_SOURCE__START_DATE": (TODAY - timedelta(days=HISTORY_DAYS)).isoformat(),
     "CHURN_SOURCE__SYNTHETIC__USERS": "80",
-    "CHURN_FEATURES__WINDOWS_DAYS": "[7, 14]",
+    "CHURN_FEATURES__WINDOWS_DAYS": "[3, 7]",
     "CHURN_CHURN__WINDOW_DAYS": str(LABEL_DAYS),
     "CHURN_TRAINING__EVERY_DAYS": "2",
     "CHURN_TRAINING__BOOTSTRAP_REPLICATES": "20",
@@ -87,9 +88,7 @@ class World:
         """Every file that a reader may look at, by its name below the root."""
         found = {}
         for folder, folders, names in os.walk(self.root):
-            folders[:] = [
-                name for name in folders if not name.startswith(".") and Path(folder, name) not in self._apart
-            ]
+            folders[:] = [name for name in folders if self._is_looked_into(Path(folder, name))]
             for name in names:
                 if not name.startswith("."):
                     path = Path(folder, name)
@@ -104,10 +103,10 @@ class World:
         """Digest of each file."""
         return {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in self.files().items()}
 
-    @property
-    def _apart(self):
-        """Dagster's storage, and what is put aside while it is worked on."""
-        return {self.root / "dagster", self.root / "data" / "tmp"}
+    def _is_looked_into(self, folder):
+        """Not what is hidden, what is put aside while it is worked on, and Dagster's storage, which is SQLite's."""
+        name = folder.relative_to(self.root).as_posix()
+        return not (folder.name.startswith(".") or name == "data/tmp" or name.startswith("dagster"))
 
 
 def _link(source, target):

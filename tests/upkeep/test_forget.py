@@ -176,6 +176,12 @@ def test_an_event_that_was_taken_for_a_repetition_of_the_person_s_is_looked_at_a
     assert accepted["user_id"] == "p00"
 
 
+def test_a_quarantine_that_was_cleaned_up_hides_nobody_in_the_raw_data(world):
+    shutil.rmtree(world.layout.quarantine)
+    world.forget(ANNA)
+    assert mentions(world.folder / "data", ANNA) == set()
+
+
 def test_the_receipt_says_what_was_done_and_not_to_whom(erased):
     receipt = erased.receipts[ANNA]
     assert receipt.state == "done"
@@ -361,6 +367,16 @@ def test_a_file_that_nobody_can_read_stops_it_before_it_begins(world, name):
     with pytest.raises(UnreadableFileError, match=name.rpartition("/")[2]):
         world.forget(ANNA)
     assert not world.layout.tombstones.exists()
+
+
+def test_a_damaged_table_that_the_service_serves_is_told_and_can_be_mended(world):
+    (published,) = world.layout.online_scores.glob(f"scores_{SCORED[-1]}_*.keyed")
+    content = published.read_bytes()
+    published.write_bytes(content[:-8])
+    with pytest.raises(ForgetError, match=r"published|publish it again"):
+        world.forget(ANNA)
+    published.write_bytes(content)
+    assert world.forget(ANNA).state == "done"
 
 
 def test_a_restored_backup_can_be_cleared_of_the_person_again(built, world):
