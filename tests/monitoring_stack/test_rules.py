@@ -21,8 +21,10 @@ def tried():
 
 def anchors():
     """The headings of the runbook as links name them."""
-    text = re.sub(r"^```.*?^```", "", (ROOT / "deployment" / "RUNBOOK.md").read_text("utf-8"), flags=re.M | re.S)
-    headings = re.findall(r"^#+ (.+)$", text, flags=re.M)
+    text = re.sub(
+        r"^```.*?^```", "", (ROOT / "deployment" / "RUNBOOK.md").read_text("utf-8"), flags=re.MULTILINE | re.DOTALL
+    )
+    headings = re.findall(r"^#+ (.+)$", text, flags=re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 

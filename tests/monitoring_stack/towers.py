@@ -202,7 +202,7 @@ class Alertmanager(Tower):
 
 
 def readable(config, folder, addresses):
-    """The configuration with its receivers' addresses in files, or in itself for an Alertmanager that reads no files."""
+    """The configuration with its receivers' addresses in files, or in itself for an Alertmanager without them."""
     for receiver in config["receivers"]:
         for hook in receiver["webhook_configs"]:
             address = addresses[receiver["name"]]
