@@ -28,6 +28,16 @@ class Published:
         return self.paths.artifacts / "metrics" / "performance_latest.json"
 
     @property
+    def score_proxy(self) -> Path:
+        """What the newest daily list looks like."""
+        return self.paths.artifacts / "metrics" / "score_proxy_latest.json"
+
+    @property
+    def runs(self) -> Path:
+        """How the last run of each job ended, as the daemon has seen it."""
+        return self.paths.artifacts / "metrics" / "runs_latest.json"
+
+    @property
     def reports(self) -> Path:
         """Pages for people."""
         return self.paths.artifacts / "reports"

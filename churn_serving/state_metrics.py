@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -11,7 +12,6 @@ from prometheus_client.registry import Collector
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from datetime import datetime
     from pathlib import Path
 
     from churn_serving.published import Published
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from churn_serving.serving import Current
     from churn_serving.worker_states import WorkerStates
 
-DRIFT_STATUS = {"OK": 0, "WARN": 1, "FAIL": 2}
+STATUS = {"OK": 0, "WARN": 1, "FAIL": 2}
 
 
 class StateMetrics(Collector):
@@ -52,8 +52,10 @@ class StateMetrics(Collector):
         """Return the gauges. What cannot be read is left out."""
         yield from self._models()
         yield from self._features()
+        yield from self._predictions()
         yield from self._drift()
         yield from self._performance()
+        yield from self._runs()
         free = GaugeMetricFamily("churn_storage_free_bytes", "Free space.", labels=["storage"])
         for name, path in (("data", self._published.paths.data), ("artifacts", self._published.paths.artifacts)):
             if path.exists():
@@ -77,6 +79,10 @@ class StateMetrics(Collector):
                 info.add_metric([state.model_version, self._type(state.model_version), pid], 1)
                 loaded.add_metric([pid], state.loaded_at.timestamp())
         yield from (info, loaded, refused)
+        served = self._current.serving.model
+        if served is not None:
+            made = served.manifest.created_at.timestamp()
+            yield GaugeMetricFamily("churn_model_created_timestamp_seconds", "When the model was trained.", value=made)
 
     def _type(self, version: str) -> str:
         if version not in self._types:
@@ -95,6 +101,13 @@ class StateMetrics(Collector):
             yield GaugeMetricFamily("churn_features_age_seconds", "Since the end of the features' day.", value=age)
             yield GaugeMetricFamily("churn_features_users", "Users in the snapshot.", value=snapshot.rows)
 
+    def _predictions(self) -> Iterator[GaugeMetricFamily]:
+        day = _day(_json(self._published.score_proxy))
+        if day is not None:
+            end = datetime.combine(day + timedelta(days=1), time.min, UTC)
+            age = max((self._now() - end).total_seconds(), 0.0)
+            yield GaugeMetricFamily("churn_predictions_age_seconds", "Since the end of the list's day.", value=age)
+
     def _drift(self) -> Iterator[GaugeMetricFamily]:
         report = _json(self._published.drift)
         if report is None:
@@ -106,17 +119,43 @@ class StateMetrics(Collector):
             if isinstance(value, int | float):
                 by_feature.add_metric([name], value)
         yield by_feature
-        status = DRIFT_STATUS.get(str(report.get("status")))
+        status = STATUS.get(str(report.get("status")))
         if status is not None:
             yield GaugeMetricFamily("churn_drift_status", "0 is OK, 1 a warning, 2 an alert.", value=status)
         made = self._published.drift.stat().st_mtime
         yield GaugeMetricFamily("churn_drift_report_timestamp_seconds", "When the report was made.", value=made)
 
     def _performance(self) -> Iterator[GaugeMetricFamily]:
-        report = _json(self._published.performance)
-        value = report.get("pr_auc") if report else None
+        report = _json(self._published.performance) or {}
+        value, expected = report.get("pr_auc"), report.get("expected")
         if isinstance(value, int | float):
             yield GaugeMetricFamily("churn_live_pr_auc", "Of predictions whose labels have matured.", value=value)
+        promised = expected.get("pr_auc") if isinstance(expected, dict) else None
+        if isinstance(promised, int | float):
+            yield GaugeMetricFamily("churn_live_pr_auc_expected", "What their scores promised.", value=promised)
+        status = STATUS.get(str(report.get("status")))
+        if status is not None:
+            yield GaugeMetricFamily("churn_performance_status", "0 is OK, 1 a warning, 2 an alert.", value=status)
+
+    def _runs(self) -> Iterator[GaugeMetricFamily]:
+        seen = _json(self._published.runs)
+        jobs = seen.get("jobs") if seen else None
+        if not isinstance(jobs, dict):
+            return
+        failed = GaugeMetricFamily("churn_last_run_failed", "1 if a job's last run failed.", labels=["dagster_job"])
+        for name, outcome in jobs.items():
+            if isinstance(outcome, dict):
+                failed.add_metric([name], 1 if outcome.get("failed") else 0)
+        yield failed
+        looked = self._published.runs.stat().st_mtime
+        yield GaugeMetricFamily("churn_daemon_seen_timestamp_seconds", "When the daemon last looked.", value=looked)
+
+
+def _day(report: dict[str, Any] | None) -> date | None:
+    try:
+        return date.fromisoformat(str(report and report.get("as_of_date")))
+    except ValueError:
+        return None
 
 
 def _json(path: Path) -> dict[str, Any] | None:

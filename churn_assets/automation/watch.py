@@ -20,10 +20,12 @@ from typing import TYPE_CHECKING
 import dagster as dg
 import msgspec
 
+from churn_assets.automation.run_outcomes import note_outcomes
 from churn_assets.notify import messages
 from churn_assets.notify.messages import Message, first_line
 from churn_assets.notify.notifier import Notifier
 from churn_assets.resources import load_workspace
+from churn_serving.published import Published
 
 if TYPE_CHECKING:
     from churn_assets.settings import NotifySettings
@@ -148,7 +150,9 @@ class Done:
 )
 def run_failure_alert(context: dg.SensorEvaluationContext) -> dg.SkipReason:
     """Tells people of failed runs, of stale predictions and of a disk that fills up; once each."""
-    cursor, said = watch(context.instance, load_workspace(), context.cursor, datetime.now(UTC))
+    workspace, now = load_workspace(), datetime.now(UTC)
+    note_outcomes(context.instance, Published(workspace.settings.paths).runs, now)
+    cursor, said = watch(context.instance, workspace, context.cursor, now)
     context.update_cursor(cursor)
     return dg.SkipReason(said)
 

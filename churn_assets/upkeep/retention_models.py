@@ -42,11 +42,14 @@ def plan_models(workspace: Workspace, keep: int, actor: str) -> Plan:
     old = [_item(layout, summary, needed.get(summary.version, "")) for summary in reversed(versions[keep:])]
 
     def remove(item: Item) -> None:
-        layout.model_card(item.name).unlink(missing_ok=True)  # first: nobody looks for the card of what is gone
         with contextlib.suppress(UnknownVersionError):  # somebody else has removed it
             registry.remove(item.name, actor=actor, reason=f"older than the newest {keep} versions")
 
-    return plan_of("models", f"{keep} newest", old, remove)
+    def finish(_removed: Sequence[Item]) -> None:
+        for card in cards_left(layout):  # of versions that a clean-up removed before it died, too
+            card.unlink(missing_ok=True)
+
+    return plan_of("models", f"{keep} newest", old, remove, finish)
 
 
 def cards_left(layout: Layout) -> list[Path]:

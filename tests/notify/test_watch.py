@@ -17,6 +17,7 @@ from churn_assets.automation.watch import MOST_AT_ONCE, OVERLAP, REST, Cursor, S
 from churn_assets.automation.watch import run_failure_alert as sensor
 from churn_assets.settings import NotifySettings
 from churn_serving.atomic import write_json
+from churn_serving.published import Published
 
 NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
 MOMENTS = st.datetimes(datetime(2025, 1, 1), datetime(2027, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
@@ -37,6 +38,11 @@ def well():
 @dg.job(name="daily_job")
 def failing():
     count_users()
+
+
+@dg.job(name="daily_job")
+def mended():
+    well()
 
 
 @dg.job
@@ -309,3 +315,30 @@ def test_a_tick_that_has_told_for_long_leaves_the_rest_to_the_next(ticks, deploy
     assert len(receiver.received) == 1
     watched.tick()
     assert len(receiver.received) == 2
+
+
+# --- what Prometheus learns of it
+
+
+def outcomes(workspace):
+    return json.loads(Published(workspace.settings.paths).runs.read_text())
+
+
+def test_how_the_last_run_of_each_job_ended_is_written_down(ticks, deployment):
+    watched = ticks(deployment())
+    watched.tick()
+    assert outcomes(watched.workspace)["jobs"] == {}
+    watched.fail()
+    watched.tick()
+    assert outcomes(watched.workspace)["jobs"]["daily_job"]["failed"] is True
+    mended.execute_in_process(instance=watched.instance)
+    watched.tick()
+    told = outcomes(watched.workspace)
+    assert told["jobs"]["daily_job"]["failed"] is False
+    assert datetime.fromisoformat(told["jobs"]["daily_job"]["ended_at"]) <= datetime.fromisoformat(told["seen_at"])
+
+
+def test_outcomes_that_cannot_be_written_end_no_tick(ticks, deployment, tmp_path):
+    watched = ticks(deployment())
+    (tmp_path / "artifacts").write_text("no folder")
+    assert "0 newly failed runs" in watched.tick()
