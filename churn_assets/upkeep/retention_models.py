@@ -46,8 +46,10 @@ def plan_models(workspace: Workspace, keep: int, actor: str) -> Plan:
             registry.remove(item.name, actor=actor, reason=f"older than the newest {keep} versions")
 
     def finish(_removed: Sequence[Item]) -> None:
-        for card in cards_left(layout):  # of versions that a clean-up removed before it died, too
-            card.unlink(missing_ok=True)
+        removed = {entry.version for entry in registry.history() if entry.action == "removed"}
+        for card in cards_left(layout):
+            if card.stem.removeprefix("model_") in removed:  # by a clean-up that died, too
+                card.unlink(missing_ok=True)
 
     return plan_of("models", f"{keep} newest", old, remove, finish)
 
