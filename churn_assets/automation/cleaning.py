@@ -20,6 +20,7 @@ from churn_assets.ingest.validation import as_markdown
 from churn_assets.monitoring.alert import Alarming
 from churn_assets.resources import ChurnWorkspace, clear_failure, load_workspace
 from churn_assets.training.assets import ALERT
+from churn_assets.upkeep.backup_manifest import BackupError
 from churn_assets.upkeep.clean import Tell, clean
 from churn_assets.upkeep.exclusive import UpkeepBusyError
 from churn_assets.upkeep.retention import CleanError, Item, Limits, Plan, plan_of
@@ -148,7 +149,7 @@ def _as_clean_error() -> Iterator[None]:
 def clean_op(context: dg.OpExecutionContext, churn: ChurnWorkspace) -> None:
     """Remove what is beyond the limits of `retention` and not needed."""
     workspace = churn.get()
-    with clear_failure(CleanError, UpkeepBusyError, SourceError):
+    with clear_failure(CleanError, UpkeepBusyError, BackupError, SourceError):
         cleaned = clean_up(
             workspace,
             Limits.chosen(workspace.settings.retention),

@@ -15,11 +15,11 @@ OWNERS = ["team:data"]
 
 
 @dg.asset(group_name=GROUP, owners=OWNERS, kinds={"source", "parquet"})
-def raw_users(churn: ChurnWorkspace) -> dg.MaterializeResult:
+def raw_users(context: dg.AssetExecutionContext, churn: ChurnWorkspace) -> dg.MaterializeResult:
     """Everybody who signed up, as the source has them; with engagements, where the source knows any."""
     workspace = churn.get()
     with clear_failure(SourceError, MissingTableError):
-        rows = build.ingest_users(workspace)
+        rows = build.ingest_users(workspace, context.log.info)
     return dg.MaterializeResult(
         metadata={
             "dagster/row_count": rows,

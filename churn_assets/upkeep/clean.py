@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING
 from filelock import FileLock, Timeout
 
 from churn_assets.upkeep import retention_files as files
+from churn_assets.upkeep.backup_files import Places
 from churn_assets.upkeep.exclusive import LOCK, UpkeepBusyError, exclusive
+from churn_assets.upkeep.restore_swap import refuse_if_interrupted
 from churn_assets.upkeep.retention import CleanError, Item, Limits, Plan
 from churn_assets.upkeep.retention_leftovers import plan_leftovers
 from churn_assets.upkeep.retention_models import plan_models
@@ -77,8 +79,10 @@ def clean(  # noqa: PLR0913 - three of them by name, with defaults
         SourceError: The source is not described.
         UpkeepBusyError: Another clean-up, a backup, a restore or an erasure is under way.
         CleanError: The lock cannot be taken.
+        BackupError: A restore was cut off; it has to be finished first.
     """
     with contextlib.nullcontext() if dry_run else _alone(workspace.layout):
+        refuse_if_interrupted(Places.of(workspace))
         planned = [_planned(planner) for planner in [*_planners(workspace, limits, now, actor), *also]]
         settle = _foreseen if dry_run else functools.partial(_removed, tell=tell)
         return Cleaned(

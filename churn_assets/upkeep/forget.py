@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from churn_assets.ingest.tombstones import add_tombstone, read_tombstones
+from churn_assets.upkeep.backup_files import Places
 from churn_assets.upkeep.exclusive import exclusive
 from churn_assets.upkeep.forget_csv import daily_lists
 from churn_assets.upkeep.forget_leftovers import remains, remove_leftovers
@@ -38,6 +39,7 @@ from churn_assets.upkeep.forget_receipt import (
     write_receipt,
 )
 from churn_assets.upkeep.forget_stamps import Freshness
+from churn_assets.upkeep.restore_swap import refuse_if_interrupted
 from churn_serving.logs.rotated_file import CHECK_SECONDS
 from churn_serving.online.keyed_format import OnlineStoreError
 from churn_serving.published import Published
@@ -163,11 +165,13 @@ class Forgetting:
             UnknownPersonError: Nothing here is about such a person; nothing was done.
             RunsInFlightError: Runs are at work.
             UpkeepBusyError: Another upkeep is at work; nothing was done.
+            BackupError: A restore was cut off; nothing was done.
             UnreadableFileError: A file is damaged; nothing was done.
             ForgetError: The person is still found; what can be done.
             OSError: A file cannot be written. Running this again goes on.
         """
         with exclusive(self.workspace.layout, "forgetting a person"), self._raw.searching():
+            refuse_if_interrupted(Places.of(self.workspace))
             self.surroundings.wait(AT_WORK)
             found, standing = self._find(), self.standing()
             begun = last_receipt(self.workspace.layout, standing.hash) if standing else None

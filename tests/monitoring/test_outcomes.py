@@ -131,6 +131,19 @@ def test_a_day_that_only_the_service_scored_is_joined(world):
     assert outcomes(world)["source"].to_pylist() == ["http"]
 
 
+def test_answers_whose_lines_were_cleaned_up_stay_when_labels_come_late(world):
+    world.mature(DAY)
+    world.serve([("u0003", 0.7, noon(DAY, 20), DAY)])
+    bring_up_to_date(world.workspace, DAY, DAY)
+    for path in Published(world.workspace.settings.paths).prediction_log.iterdir():
+        path.unlink()
+    world.serve([("u0004", 0.2, noon(DAY, 44), DAY)])
+    world.mature(DAY, left=True)
+    assert bring_up_to_date(world.workspace, DAY, DAY)[0] == [DAY]
+    found = {row["user_id"]: (row["score"], row["churned"]) for row in outcomes(world).to_pylist()}
+    assert found == {"u0003": (0.7, 1), "u0004": (0.2, 1)}
+
+
 def test_only_what_is_new_or_changed_is_joined_again(world):
     world.live(8, 12)
     first, last = after(8), after(12)

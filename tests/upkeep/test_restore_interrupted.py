@@ -1,6 +1,7 @@
 """A restore that was cut off, at any point, is taken up again and completes."""
 
 import shutil
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,9 @@ from churn_assets.upkeep import restore as restoring
 from churn_assets.upkeep import restore_swap
 from churn_assets.upkeep.backup_files import Places
 from churn_assets.upkeep.backup_manifest import BackupError
+from churn_assets.upkeep.clean import clean
+from churn_assets.upkeep.forget import Forgetting, Surroundings
+from churn_assets.upkeep.retention import Limits
 
 
 @pytest.fixture(autouse=True)
@@ -110,6 +114,10 @@ def test_half_a_restore_is_neither_saved_nor_mixed_with_another(world, there, mo
             there.bring_back(name=first.name)
     with pytest.raises(BackupError, match="cut off while it replaced files"):
         there.save()
+    with pytest.raises(BackupError, match="cut off while it replaced files"):
+        clean(there.workspace, Limits.chosen(there.workspace.settings.retention), datetime.now(UTC))
+    with pytest.raises(BackupError, match="cut off while it replaced files"):
+        Forgetting(there.workspace, "u1", Surroundings()).run(asked_by="test")
     with pytest.raises(BackupError, match=f"finish it first, with `churn restore .* --backup {first.name}`"):
         there.bring_back(name=second.name)
     assert there.bring_back().manifest.name == first.name

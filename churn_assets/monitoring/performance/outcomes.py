@@ -185,9 +185,15 @@ def _joined(workspace: Workspace, day: date) -> pa.Table:
     kept = before.read(day) if before.path(day).exists() else SCHEMA.empty_table()
     path = layout.predictions_file(day)
     batch = read_list(path) if path.exists() else _kept(kept, "batch")
-    http = served_of(Published(workspace.settings.paths).prediction_log, day)
-    http = http if http.num_rows else _kept(kept, "http")
+    http = _with(served_of(Published(workspace.settings.paths).prediction_log, day), _kept(kept, "http"))
     return join(batch, http, layout.labels.read(label_day(workspace, day), ["user_id", "churned"]))
+
+
+def _with(logged: pa.Table, before: pa.Table) -> pa.Table:
+    """The log's rows, and of users whose lines have been cleaned up those that were joined before."""
+    users = logged["user_id"].combine_chunks()
+    missing = before.filter(pc.invert(pc.is_in(before["user_id"], value_set=users)))
+    return pa.concat_tables([logged, missing.cast(logged.schema)])
 
 
 def _kept(table: pa.Table, source: str) -> pa.Table:
