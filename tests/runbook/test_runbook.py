@@ -14,7 +14,7 @@ ORDER = [
     "Day 2: operations",
     "Common operations",
     "1. Update the model (manual retrain)",
-    "2. Roll a model back",
+    "2. Rollback model",
     "3. Scale the API",
     "4. Update the configuration",
     "5. Debug",
