@@ -20,7 +20,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a quarter of the time")
     seconds = SECONDS / 4 if parser.parse_args().quick else SECONDS
-    sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "serving"))
+    tests = Path(__file__).parents[1] / "tests"
+    sys.path[:0] = [str(tests / "serving"), str(tests)]
     from http_world import GONE, PEOPLE, World
     from swap_load import TAKE_UP, swap_under_load
 

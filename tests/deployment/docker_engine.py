@@ -10,28 +10,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from docker_files import FOLDER, ROOT, Context, path_2
+from small_world import SMALL_WORLD
 
 PATIENCE = 1500
 STRANGER = 4321
 """Owner of the folders where the test may choose: neither root nor the images' user."""
 
 HARDENED = ("--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL", "--security-opt", "no-new-privileges")  # noqa: S108
-WORLD = {
-    "CHURN_CLOCK__TODAY": "2026-11-23",
-    "CHURN_SOURCE__SYNTHETIC__USERS": "400",
-    "CHURN_SOURCE__SYNTHETIC__HISTORY_DAYS": "64",
-    "CHURN_FEATURES__WINDOWS_DAYS": "[7, 30]",
-    "CHURN_CHURN__WINDOW_DAYS": "7",
-    "CHURN_TRAINING__EVERY_DAYS": "3",
-    "CHURN_TRAINING__BOOTSTRAP_REPLICATES": "20",
-    "CHURN_TRAINING__MODEL__ITERATIONS": "20",
-    "CHURN_TRAINING__MIN_PR_AUC": "0.1",
-    "CHURN_TRAINING__MIN_GAIN_OVER_RECENCY": "-1",
-    "CHURN_TRAINING__MAX_ECE": "0.5",
-    "CHURN_TRAINING__MAX_LATENCY_US": "1000000",
-    "CHURN_DRIFT__EVIDENTLY": "false",
-}
-"""A small world, and gates that any model passes."""
+WORLD = {**SMALL_WORLD, "CHURN_DRIFT__EVIDENTLY": "false", "CHURN_SERVING__PORT": "8000"}
 
 SCRIPT = """
 docker() {

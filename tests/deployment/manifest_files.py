@@ -14,11 +14,7 @@ K8S = ROOT / "deployment" / "k8s"
 BASE = K8S / "base"
 OVERLAYS = ("minikube", "production")
 NAMESPACE = "churn-mlops"
-FILES = sorted(
-    path
-    for path in K8S.rglob("*.yaml")
-    if path.name != "kustomization.yaml" and "patch" not in path.name
-)
+FILES = sorted(path for path in K8S.rglob("*.yaml") if path.name != "kustomization.yaml" and "patch" not in path.name)
 """Every file of whole objects; patches are checked in what they make of them."""
 
 WITH_PODS = ("Deployment", "StatefulSet", "DaemonSet", "Job", "CronJob")

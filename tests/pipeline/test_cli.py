@@ -4,7 +4,8 @@ import json
 from datetime import timedelta
 
 import pytest
-from deployed import DAY, DAYS, TODAY, Deployment, one_clear_line
+from deployed import DAY, Deployment, one_clear_line
+from small_world import DAYS, TODAY
 from typer.testing import CliRunner
 
 from churn_assets.cli import app

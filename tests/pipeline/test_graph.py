@@ -10,7 +10,8 @@ import dagster as dg
 import numpy as np
 import pytest
 from builders import changed, files_of
-from deployed import DAY, DAYS, TODAY
+from deployed import DAY
+from small_world import DAYS, TODAY
 
 ASSETS = (
     "raw_users",

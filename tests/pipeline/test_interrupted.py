@@ -2,8 +2,9 @@
 
 import signal
 
-from deployed import DAY, DAYS, TODAY
+from deployed import DAY
 from interruptions import assert_all_readable, sound_production
+from small_world import DAYS, TODAY
 
 TOMORROW = {"CHURN_CLOCK__TODAY": "2026-11-24"}
 

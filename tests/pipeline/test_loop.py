@@ -9,7 +9,7 @@ from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
-from deployed import SMALL_WORLD, TODAY
+from small_world import SMALL_WORLD, TODAY
 
 from churn_assets.layout import Layout
 from churn_serving.settings import Paths

@@ -315,6 +315,34 @@ def test_two_processes_that_promote_at_once_take_turns(tmp_path: Path) -> None:
     assert registry.verify_history() is None
 
 
+def roll_back_in_process(artifacts: Path, start) -> None:
+    start.wait()
+    make.open_registry(artifacts, lock_timeout=30.0).rollback(actor="anna")
+
+
+def test_a_promotion_during_a_rollback_waits_for_it(registry: Registry, abc, tmp_path: Path) -> None:
+    new = make.register(registry, 9)
+    context = multiprocessing.get_context("fork")
+    start = context.Event()
+    processes = [
+        context.Process(target=roll_back_in_process, args=(tmp_path, start)),
+        context.Process(target=promote_in_process, args=(tmp_path, new, start)),
+    ]
+    for process in processes:
+        process.start()
+    start.set()
+    for process in processes:
+        process.join(60)
+    assert [process.exitcode for process in processes] == [0, 0]
+    first, second = [(action, version) for action, version in told(registry)[-4:] if action != "intended"]
+    back_first = [("rolled back", abc[1]), ("promoted", new)]
+    promoted_first = [("promoted", new), ("rolled back", abc[2])]
+    assert [first, second] in (back_first, promoted_first)
+    assert [entry.action for entry in registry.history()[-4:]].count("intended") == 2
+    assert registry.production().version == second[1]
+    assert registry.verify_history() is None
+
+
 def test_a_lock_that_somebody_else_holds_is_named(tmp_path: Path) -> None:
     registry = make.open_registry(tmp_path, lock_timeout=0.05)
     version = make.register(registry, 1)
