@@ -18,7 +18,7 @@ from churn_assets.layout import Built, cut_by_day, days_between
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from churn_assets.layout import Stamp
+    from churn_assets.layout import Stamp, StampOf
     from churn_assets.workspace import Workspace
 
 DAYS_PER_QUERY = 16
@@ -60,12 +60,7 @@ def build_labels(workspace: Workspace, days: Sequence[date]) -> Built:
     layout, features, start = workspace.layout, workspace.features, workspace.history_start
     ahead = timedelta(days=features.label_window)
 
-    stamp_of = functools.cache(layout.user_daily.stamp)
-
-    def window_stamp(day: date) -> Stamp | None:
-        stamps = [stamp for past in days_between(max(start, day - ahead), day) if (stamp := stamp_of(past))]
-        return [sum(stamp[0] for stamp in stamps), max(stamp[1] for stamp in stamps)] if stamps else None
-
+    window_stamp = label_stamps(workspace)
     late = [day for day in layout.labels.stale_days(window_stamp) if day not in set(days)]
     wanted = [day for day in sorted({*days, *late}) if day - ahead >= start]
     built = Built(late=late)
@@ -79,6 +74,19 @@ def build_labels(workspace: Workspace, days: Sequence[date]) -> Built:
             built.add(past + ahead, table.num_rows)
     layout.labels.record(built.days, window_stamp)
     return built
+
+
+def label_stamps(workspace: Workspace) -> StampOf:
+    """What labels of a day are built from: sizes and times of the days of its label window together."""
+    layout, start = workspace.layout, workspace.history_start
+    ahead = timedelta(days=workspace.features.label_window)
+    stamp_of = functools.cache(layout.user_daily.stamp)
+
+    def window_stamp(day: date) -> Stamp | None:
+        stamps = [stamp for past in days_between(max(start, day - ahead), day) if (stamp := stamp_of(past))]
+        return [sum(stamp[0] for stamp in stamps), max(stamp[1] for stamp in stamps)] if stamps else None
+
+    return window_stamp
 
 
 def build_snapshot(workspace: Workspace, day: date) -> pa.Table:

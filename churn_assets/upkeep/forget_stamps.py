@@ -6,17 +6,16 @@ it is. So the new input is written down as what they were built from, unless the
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 from typing import TYPE_CHECKING
 
-from churn_assets.layout import days_between
+from churn_assets.features.build import label_stamps
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from churn_assets.layout import DayTable, Stamp, StampOf
+    from churn_assets.layout import DayTable, StampOf
     from churn_assets.workspace import Workspace
 
 
@@ -59,17 +58,4 @@ def _tables(workspace: Workspace) -> Iterator[tuple[DayTable, StampOf]]:
     layout = workspace.layout
     yield layout.events, layout.raw_events.stamp
     yield layout.user_daily, layout.events.stamp
-    yield layout.labels, _label_stamps(workspace)
-
-
-def _label_stamps(workspace: Workspace) -> StampOf:
-    """As `build_labels` has it: sizes and times of the days of the label window."""
-    layout, start = workspace.layout, workspace.history_start
-    ahead = timedelta(days=workspace.features.label_window)
-    stamp_of = functools.cache(layout.user_daily.stamp)
-
-    def window_stamp(day: date) -> Stamp | None:
-        stamps = [stamp for past in days_between(max(start, day - ahead), day) if (stamp := stamp_of(past))]
-        return [sum(stamp[0] for stamp in stamps), max(stamp[1] for stamp in stamps)] if stamps else None
-
-    return window_stamp
+    yield layout.labels, label_stamps(workspace)
