@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -101,6 +102,9 @@ def run_program(line: Sequence[str], folder: Path, seconds: float) -> Ran:
     ran = subprocess.run(  # noqa: S603 - programs and arguments are ours
         [program, *line[1:]],
         cwd=folder,
+        env={
+            name: value for name, value in os.environ.items() if not name.startswith("MAKE")
+        },  # it may be called by one
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

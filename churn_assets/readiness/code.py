@@ -29,7 +29,7 @@ def lint(premises: Premises) -> Answer:
         return _installed_only()
     if not premises.deep:
         return warns("not run now, it takes a minute or more", "churn doctor --deep --only code")
-    ran = premises.checkout.run("make", "lint", seconds=LINT_SECONDS)
+    ran = premises.checkout.run("make", "--no-print-directory", "lint", seconds=LINT_SECONDS)
     if ran.code == 0:
         return passes("ran now, exit code 0")
     return fails(f"ran now, exit code {ran.code}: {ran.first_line}", "make lint")

@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-import time
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -215,16 +214,6 @@ def test_what_could_not_be_written_down_is_not_told_every_minute(ticks, deployme
     watched.tick()
     assert "rests until" in watched.tick()
     assert len(receiver.received) == 1
-
-
-def test_a_tick_with_nothing_to_tell_is_cheap(ticks, deployment, receive):
-    watched = ticks(deployment(receive()))
-    scored(watched.workspace, "2026-03-09")
-    watched.tick()
-    began = time.process_time()
-    for _ in range(5):
-        watched.tick()
-    assert (time.process_time() - began) / 5 < 0.1
 
 
 def test_a_tick_with_nothing_to_tell_loads_nothing_heavy(tmp_path):
