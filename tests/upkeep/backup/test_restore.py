@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from artifact_factory import register
-from backup_world import FIRST, World, halves, make_database, object_of
+from backup_world import FIRST, World, halves, hidden, make_database, object_of
 from typer.testing import CliRunner
 
 from churn_assets.commands.saving import app
@@ -21,32 +21,6 @@ from churn_assets.upkeep.restore import plan_restore
 from churn_serving.errors import RegistryBusyError
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path, monkeypatch):
-    """Dagster's folder, without a database."""
-    home = tmp_path / "dagster"
-    home.mkdir()
-    monkeypatch.setenv("DAGSTER_HOME", str(home))
-    return home
-
-
-@pytest.fixture
-def world(tmp_path):
-    return World.at(tmp_path / "here").fill()
-
-
-@pytest.fixture
-def there(world, tmp_path):
-    """Another machine, empty."""
-    world.save()
-    return world.elsewhere(tmp_path / "there")
-
-
-def hidden(world):
-    """What a restore has left behind under its own names."""
-    return [path.name for root in ("data", "artifacts") for path in (world.folder / root).glob(".restoring-*")]
 
 
 def test_an_empty_machine_scores_as_the_lost_one_did(world, there):

@@ -52,7 +52,7 @@ def running(tmp_path, monkeypatch):
     """A Dagster instance as it is configured on one machine."""
     home = tmp_path / "dagster"
     home.mkdir()
-    shutil.copyfile(Path(__file__).parents[2] / "dagster.yaml", home / "dagster.yaml")
+    shutil.copyfile(Path(__file__).parents[3] / "dagster.yaml", home / "dagster.yaml")
     monkeypatch.setenv("DAGSTER_HOME", str(home))
     with dg.DagsterInstance.get() as instance:
         yield instance

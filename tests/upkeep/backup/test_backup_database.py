@@ -7,29 +7,11 @@ import threading
 from pathlib import Path
 
 import pytest
-from backup_world import World, add_rows, halves, make_database, object_of
+from backup_world import add_rows, halves, make_database, names, object_of
 
 from churn_assets.upkeep.backup_database import find_database
 from churn_assets.upkeep.backup_files import Places
 from churn_assets.upkeep.backup_manifest import BackupError
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path, monkeypatch):
-    """Dagster's folder, without a database."""
-    home = tmp_path / "dagster"
-    home.mkdir()
-    monkeypatch.setenv("DAGSTER_HOME", str(home))
-    return home
-
-
-@pytest.fixture
-def world(tmp_path):
-    return World.at(tmp_path / "here").fill()
-
-
-def names(saved):
-    return {f"{file.root}/{file.path}" for file in saved.manifest.files}
 
 
 def test_a_database_that_is_written_to_is_saved_whole(world, home, tmp_path):

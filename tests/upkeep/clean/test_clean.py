@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from clean_world import AGES, NOW, TODAY, WINDOW, World, aged, ago, put
+from clean_world import AGES, NOW, TODAY, WINDOW, aged, ago, put
 
 from churn_assets.features.publish import publish_newest
 from churn_assets.monitoring.performance import outcomes
@@ -20,23 +20,6 @@ from churn_assets.upkeep.retention import Limits, parse_age
 from churn_assets.upkeep.retention_models import plan_models
 from churn_serving.logs.prediction_log import PredictionLog
 from churn_serving.published import Published
-
-VERSIONS = [("baseline", 1), ("candidate", 1), ("candidate", 2), ("baseline", 3), ("candidate", 4), ("baseline", 5)]
-
-
-@pytest.fixture
-def world(tmp_path):
-    """A deployment of which nothing has been written."""
-    return World(tmp_path)
-
-
-@pytest.fixture
-def versions(world):
-    """Six versions; the first served before the second does."""
-    found = [world.register(number, role) for role, number in VERSIONS]
-    for version in found[:2]:
-        world.promote(version)
-    return found
 
 
 def only(cleaned):

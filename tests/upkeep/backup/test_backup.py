@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from artifact_factory import register
-from backup_world import FIRST, World, forget_memory_files, make_database, object_of, still
+from backup_world import FIRST, World, forget_memory_files, make_database, names, object_of, still
 
 from churn_assets.upkeep import backup as making
 from churn_assets.upkeep.backup import back_up
@@ -19,24 +19,6 @@ from churn_assets.upkeep.backup_store import Store, without_secrets
 from churn_assets.upkeep.exclusive import UpkeepBusyError, exclusive
 from churn_assets.workspace import Workspace
 from churn_serving import atomic
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path, monkeypatch):
-    """Dagster's folder, without a database."""
-    home = tmp_path / "dagster"
-    home.mkdir()
-    monkeypatch.setenv("DAGSTER_HOME", str(home))
-    return home
-
-
-@pytest.fixture
-def world(tmp_path):
-    return World.at(tmp_path / "here").fill()
-
-
-def names(saved):
-    return {f"{file.root}/{file.path}" for file in saved.manifest.files}
 
 
 def test_it_holds_every_file_under_the_digest_of_its_bytes(world):

@@ -24,7 +24,7 @@ from churn_serving.logs import rotated_file
 from churn_serving.logs.prediction_log import read_log
 from churn_serving.settings import ClockSettings, ServiceSettings, ServingSettings
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")

@@ -12,23 +12,6 @@ from churn_assets.upkeep.exclusive import UpkeepBusyError, exclusive
 from churn_assets.upkeep.retention import CleanError
 from churn_serving import owned_lock
 
-VERSIONS = [("baseline", 1), ("candidate", 1), ("candidate", 2), ("baseline", 3), ("candidate", 4), ("baseline", 5)]
-
-
-@pytest.fixture
-def world(tmp_path):
-    """A deployment of which nothing has been written."""
-    return World(tmp_path)
-
-
-@pytest.fixture
-def versions(world):
-    """Six versions; the first served before the second does."""
-    found = [world.register(number, role) for role, number in VERSIONS]
-    for version in found[:2]:
-        world.promote(version)
-    return found
-
 
 def names(world):
     return [summary.version for summary in world.registry.versions()]

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from backup_world import World
+from backup_world import World, hidden
 
 from churn_assets.upkeep import restore as restoring
 from churn_assets.upkeep import restore_swap
@@ -14,32 +14,6 @@ from churn_assets.upkeep.backup_manifest import BackupError
 from churn_assets.upkeep.clean import clean
 from churn_assets.upkeep.forget import Forgetting, Surroundings
 from churn_assets.upkeep.retention import Limits
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path, monkeypatch):
-    """Dagster's folder, without a database."""
-    home = tmp_path / "dagster"
-    home.mkdir()
-    monkeypatch.setenv("DAGSTER_HOME", str(home))
-    return home
-
-
-@pytest.fixture
-def world(tmp_path):
-    return World.at(tmp_path / "here").fill()
-
-
-@pytest.fixture
-def there(world, tmp_path):
-    """Another machine, empty."""
-    world.save()
-    return world.elsewhere(tmp_path / "there")
-
-
-def hidden(world):
-    """What a restore has left behind under its own names."""
-    return [path.name for root in ("data", "artifacts") for path in (world.folder / root).glob(".restoring-*")]
 
 
 def test_a_restore_that_was_cut_off_while_fetching_fetches_only_the_rest(world, there, monkeypatch):

@@ -169,3 +169,12 @@ def set_age(path, seconds):
     """Make a file look as if it had been written that long ago."""
     past = path.stat().st_mtime - seconds
     os.utime(path, (past, past))
+
+
+def names(saved):
+    return {f"{file.root}/{file.path}" for file in saved.manifest.files}
+
+
+def hidden(world):
+    """What a restore has left behind under its own names."""
+    return [path.name for root in ("data", "artifacts") for path in (world.folder / root).glob(".restoring-*")]
