@@ -12,18 +12,7 @@ from churn_assets.commands.terminal import fail
 from churn_serving.errors import ArtifactError
 from churn_serving.settings import SettingsError
 
-TOLD = {
-    "RunFailedError",
-    "UnsuitableModelError",
-    "BackupError",
-    "DamagedObjectError",
-    "CleanError",
-    "ForgetError",
-    "UnreadableFileError",
-    "UnknownPersonError",
-    "RunsInFlightError",
-    "UpkeepBusyError",
-}
+TOLD = {"RunFailedError", "UnsuitableModelError", "BackupError", "CleanError", "ForgetError", "UpkeepBusyError"}
 """Errors whose modules are too heavy to import for a command that may not need them."""
 
 app = typer.Typer(
@@ -48,7 +37,7 @@ def main() -> NoReturn:
     except (SettingsError, SourceError, MissingTableError, ArtifactError, KeyFileError) as error:
         fail(str(error))
     except RuntimeError as error:
-        if type(error).__name__ not in TOLD:
+        if TOLD.isdisjoint(kind.__name__ for kind in type(error).__mro__):
             raise
         fail(str(error))
     sys.exit(0)

@@ -30,6 +30,9 @@ Stamp = list[int]
 StampOf = Callable[[date], Stamp | None]
 """What a day was, or would be, built from."""
 
+DATED = "-".join(["[0-9]" * 4, "[0-9]" * 2, "[0-9]" * 2])
+"""A day in a file's name, as a pattern."""
+
 EPOCH = date(1970, 1, 1)
 """Day 0 of Arrow's and NumPy's dates."""
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 TIMEOUT_SECONDS = 2.0
 LOOK_SECONDS = 0.2
+LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "::1": "[::1]"}  # noqa: S104 - they are told apart, not bound
+"""Where a service answers that listens there."""
 
 
 @dataclass(frozen=True)
@@ -28,16 +30,13 @@ class Server:
         url: Where it is.
         version: What it serves; None if nothing, or if it does not answer.
         problem: What is wrong; empty if nothing is.
+        runs: Whether anything answered.
     """
 
     url: str
     version: str | None
     problem: str = ""
-
-    @property
-    def runs(self) -> bool:
-        """Whether anything answered."""
-        return self.version is not None or not self.problem.startswith("not running")
+    runs: bool = True
 
 
 def ask_servers(settings: ServingSettings) -> list[Server]:
@@ -65,7 +64,7 @@ def seconds_until(settings: ServingSettings, version: str, patience: float) -> f
 
 
 def _urls(settings: ServingSettings) -> Iterator[str]:
-    host = "127.0.0.1" if settings.host == "0.0.0.0" else settings.host  # noqa: S104 - it is told apart, not bound
+    host = LOOPBACK.get(settings.host, settings.host)
     for url in settings.servers or [f"http://{host}:{settings.port}"]:
         parts = urlsplit(url)
         port = parts.port or (443 if parts.scheme == "https" else 80)
@@ -79,7 +78,7 @@ def _urls(settings: ServingSettings) -> Iterator[str]:
             continue
         addresses = dict.fromkeys(str(address[0]) for *_, address in found)
         named = (f"[{address}]" if ":" in address else address for address in addresses)
-        yield from (f"{parts.scheme}://{address}:{port}" for address in named)
+        yield from (f"{parts.scheme}://{address}:{port}{parts.path.rstrip('/')}" for address in named)
 
 
 def _ask(url: str) -> Server:
@@ -90,7 +89,7 @@ def _ask(url: str) -> Server:
     except urllib.error.HTTPError as error:
         return Server(url, None, f"not ready ({error.code}): {_detail(error)}")
     except (OSError, ValueError, KeyError, TypeError) as error:
-        return Server(url, None, f"not running: {getattr(error, 'reason', error)}")
+        return Server(url, None, f"not running: {getattr(error, 'reason', error)}", runs=False)
 
 
 def _detail(error: urllib.error.HTTPError) -> str:

@@ -185,11 +185,11 @@ class NotifySettings(Section):
 class RetentionSettings(Section):
     """What `churn clean` keeps; what is needed is kept in any case. None keeps everything."""
 
-    predictions_days: Days | None = Field(default=90, description="Daily lists and what they look like.")
+    predictions_days: Days | None = Field(default=90, description="Daily lists.")
     features_days: Days | None = Field(default=90, description="Daily snapshots.")
     raw_days: Days | None = Field(default=None, description="Raw and validated events; training reads `user_daily`.")
     quarantine_days: Days | None = Field(default=90, description="Rejected rows.")
-    reports_days: Days | None = Field(default=180, description="Drift and performance reports and pages.")
+    reports_days: Days | None = Field(default=180, description="Drift and performance reports, pages, score proxies.")
     prediction_log_days: Days | None = Field(default=90, description="What the service has answered.")
     runs_days: Days | None = Field(default=90, description="Dagster's runs and their events.")
     models_count: int | None = Field(default=60, ge=2, description="Newest versions.")

@@ -37,6 +37,10 @@ class Workspace:
         """
         return cls(load_settings())
 
+    def opened_anew(self) -> Self:
+        """The same deployment with its source as it is by now: what is kept of one lasts as long as its workspace."""
+        return type(self)(self.settings)
+
     @cached_property
     def layout(self) -> Layout:
         """Where everything lies."""

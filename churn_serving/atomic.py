@@ -42,7 +42,7 @@ def writing(path: Path, *, keep_if_equal: bool = False) -> Iterator[Path]:
         if keep_if_equal and path.exists() and filecmp.cmp(part, path, shallow=False):
             return
         part.replace(path)
-        _flush_folder(path.parent)
+        flush_folder(path.parent)
     finally:
         part.unlink(missing_ok=True)
 
@@ -108,7 +108,8 @@ def _flush_file(path: Path) -> None:
         os.fsync(file.fileno())
 
 
-def _flush_folder(folder: Path) -> None:
+def flush_folder(folder: Path) -> None:
+    """Bring a folder's entries, such as a rename, to the disk."""
     with contextlib.suppress(PermissionError):  # some network file systems let nobody open a folder
         descriptor = os.open(folder, os.O_RDONLY)
         try:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from churn_serving.atomic import PART_SUFFIX, write_bytes
+from churn_serving.atomic import PART_SUFFIX, flush_folder, write_bytes
 from churn_serving.errors import (
     ArtifactError,
     DigestError,
@@ -206,8 +206,4 @@ def _rename_folder(source: Path, target: Path) -> None:
         if target.exists():  # another process was faster; the caller compares what it wrote
             return
         raise
-    descriptor = os.open(target.parent, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    flush_folder(target.parent)

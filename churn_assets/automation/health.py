@@ -18,11 +18,12 @@ from dagster._core.scheduler.instigation import InstigatorState, InstigatorStatu
 
 from churn_assets.automation.dagster_home import HOME
 from churn_assets.automation.schedules import next_tick
+from churn_assets.automation.sensors import TRIGGER
 
 Timing = Literal["schedule", "sensor"]
 
-SCHEDULED, SENSED, TRIGGER = "dagster/schedule_name", "dagster/sensor_name", "churn/trigger"
-"""Tags that say what asked for a run."""
+SCHEDULED, SENSED = "dagster/schedule_name", "dagster/sensor_name"
+"""Dagster's tags of what asked for a run."""
 
 LOOKED_AT = 50
 """Successful runs of a job that are looked at for one that nobody asked for by hand."""

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import getpass
-import socket
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from churn_assets.commands.terminal import AsJson, say, show, show_json, show_rows, workspace
+from churn_assets.operator import operator
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,7 +51,7 @@ def forget(  # noqa: PLR0913, PLR0917 - an option each
     if dry_run:
         _show_plan(forgetting, as_json=as_json)
         return
-    receipt = forgetting.run(asked_by=asked_by or f"{getpass.getuser()}@{socket.gethostname()}", anyway=anyway)
+    receipt = forgetting.run(asked_by=asked_by or operator(), anyway=anyway)
     if receipt is None:
         show({"state": "already forgotten", "since": _since(forgetting)}, as_json=as_json)
     else:

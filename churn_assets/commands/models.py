@@ -97,7 +97,7 @@ def models_history(
             "one in a backup (`churn restore --help`)"
         )
     if verify:
-        say(f"all {len(rows)} lines are as they were written")
+        say(f"all {len(registry.history())} lines are as they were written")
 
 
 def _reason(given: str, *, force: bool) -> str:

@@ -115,7 +115,7 @@ def is_snapshot_current(workspace: Workspace, day: date) -> bool:
     if max(written for _, written in stamps) > snapshot_stamp[1]:
         return False
     stale = layout.events.stale_days(layout.raw_events.stamp) or layout.user_daily.stale_days(layout.events.stamp)
-    return not stale and not workspace.source.late_days(layout.raw_events.days())
+    return not stale and not workspace.opened_anew().source.has_news()
 
 
 def read_panel(

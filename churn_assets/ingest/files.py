@@ -114,6 +114,11 @@ class FilesSource:
         differing = arrivals.touched(before, self._arrivals)
         return [day for day in built if day.isoformat() in differing]
 
+    def has_news(self) -> bool:
+        """Whether an event file came, went or changed since it was read."""
+        before = arrivals.read_arrivals(self._layout.arrivals)
+        return {name: content.stamp for name, content in before.items()} != self._stamps
+
     def acknowledge(self) -> None:
         """Remember every file's state, as it was when this source was opened."""
         arrivals.write_arrivals(self._layout.arrivals, self._arrivals)
@@ -126,10 +131,14 @@ class FilesSource:
         ]
 
     @cached_property
+    def _stamps(self) -> dict[str, str]:
+        return {name: _stamp(name) for mapped in self._events for name in mapped.files}
+
+    @cached_property
     def _arrivals(self) -> arrivals.Arrivals:
         """Every event file's stamp and days; files that have not changed are not read again."""
         before = arrivals.read_arrivals(self._layout.arrivals)
-        stamps = {name: _stamp(name) for mapped in self._events for name in mapped.files}
+        stamps = self._stamps
         now = {name: before[name] for name in stamps if name in before and before[name].stamp == stamps[name]}
         unread = stamps.keys() - now.keys()
         days = self._fingerprints(sorted(unread)) if unread else {}

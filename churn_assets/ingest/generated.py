@@ -99,6 +99,15 @@ class GeneratedSource:
         self._seen = demo = self._demo()
         return [day for day in built if demo and not demo.read and day >= demo.first_day]
 
+    def has_news(self) -> bool:
+        """Whether a demonstration was switched on or off.
+
+        Raises:
+            SourceError: The file that says so is damaged.
+        """
+        demo = self._demo()
+        return demo is not None and not demo.read
+
     def acknowledge(self) -> None:
         """Remember that these days have been made anew.
 

@@ -72,5 +72,11 @@ class Source(Protocol):
     def late_days(self, built: Sequence[date]) -> list[date]:
         """Those of the days in `built` for which rows have come, gone or changed since they were read."""
 
+    def has_news(self) -> bool:
+        """Whether anything has come, gone or changed since `acknowledge`. Nothing is read, so it may be asked often.
+
+        Ask a source that was opened just now: one that has been open for a day knows what there was then.
+        """
+
     def acknowledge(self) -> None:
         """Remember what has been read, so that `late_days` speaks only of what comes after."""

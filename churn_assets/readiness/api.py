@@ -32,6 +32,10 @@ BASELINE = "fixed reply"
 """What the benchmark calls a server that scores nothing."""
 
 
+LOAD_RECORD = "upkeep/load.json"
+"""In `paths.artifacts`; `examples/http/load.py --record` writes it."""
+
+
 class LoadRecord(msgspec.Struct, frozen=True):
     """A load test of this deployment, at `artifacts/upkeep/load.json`.
 
@@ -110,7 +114,7 @@ def metrics(premises: Premises) -> Answer:
 def load(premises: Premises) -> Answer:
     """How many requests a second are on record."""
     found = _load(premises)
-    fix = "make bench"
+    fix = f"python examples/http/load.py USER_ID --record {premises.layout.artifacts / LOAD_RECORD}"
     if found is None:
         return warns("no load test is on record", fix)
     told = f"{found.rate:,.0f} requests a second, {found.failed} failed ({found.source})"
@@ -121,7 +125,7 @@ def load(premises: Premises) -> Answer:
 
 def _load(premises: Premises) -> Load | None:
     """The load of this deployment, else the benchmark's."""
-    own = premises.layout.artifacts / "upkeep" / "load.json"
+    own = premises.layout.artifacts / LOAD_RECORD
     if own.exists():
         record = msgspec.json.decode(own.read_bytes(), type=LoadRecord)
         return Load(record.requests_per_second, record.failed, f"{own}, {record.at:%Y-%m-%d}")

@@ -99,12 +99,11 @@ def run_program(line: Sequence[str], folder: Path, seconds: float) -> Ran:
     program = shutil.which(line[0])
     if program is None:
         raise FileNotFoundError(f"`{line[0]}` is not installed")
+    own = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}  # this may run under one
     ran = subprocess.run(  # noqa: S603 - programs and arguments are ours
         [program, *line[1:]],
         cwd=folder,
-        env={
-            name: value for name, value in os.environ.items() if not name.startswith("MAKE")
-        },  # it may be called by one
+        env=own,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

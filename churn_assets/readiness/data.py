@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from datetime import UTC, date, datetime
+from datetime import UTC, date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,8 @@ import pyarrow.parquet as pq
 
 from churn_assets.readiness.finding import Answer, Check, Section, fails, passes, warns
 from churn_assets.readiness.premises import read_report
+from churn_assets.upkeep.backup_files import RECORD
+from churn_assets.upkeep.backup_manifest import BackupRecord
 
 if TYPE_CHECKING:
     from churn_assets.layout import DayTable
@@ -27,24 +29,6 @@ LENIENT_SHARE = 0.2
 
 REPORT_FAILS_DAYS = 7
 """A week without a look at the feed: nobody watches it."""
-
-
-class BackupRecord(msgspec.Struct, frozen=True):
-    """What `churn backup` leaves behind.
-
-    Attributes:
-        at: When it began, UTC.
-        destination: Where, without secrets.
-        name: Its name there.
-        files: How many.
-        bytes: How much.
-    """
-
-    at: datetime
-    destination: str
-    name: str
-    files: int
-    bytes: int
 
 
 def gate_limit(premises: Premises) -> Answer:
@@ -137,7 +121,7 @@ def backup_age(premises: Premises) -> Answer:
     """How old the newest backup is."""
     limit = premises.settings.backup.max_age_days
     fix = f"churn backup {premises.settings.backup.destination or 'DEST'}"
-    path = premises.layout.artifacts / "upkeep" / "last_backup.json"
+    path = premises.layout.artifacts / RECORD
     try:
         record = msgspec.json.decode(path.read_bytes(), type=BackupRecord)
     except FileNotFoundError:

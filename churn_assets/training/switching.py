@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import getpass
-import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from churn_assets.model_registry import open_registry
 from churn_assets.notify import messages
 from churn_assets.notify.notifier import Notifier
+from churn_assets.operator import operator
 from churn_assets.servers import ask_servers, seconds_until
 from churn_assets.training.suitability import assert_suitable
 from churn_serving.errors import ForeignAliasError, UnknownVersionError
@@ -65,7 +64,7 @@ def promote(workspace: Workspace, version: str, *, reason: str, force: bool = Fa
     if not force:
         assert_suitable(workspace, registry.show(version))
     previous = _serving(registry)
-    return _settled(workspace, registry.promote(version, actor=_operator(), reason=reason), previous)
+    return _settled(workspace, registry.promote(version, actor=operator(), reason=reason), previous)
 
 
 def roll_back(workspace: Workspace, version: str | None, *, reason: str, force: bool = False) -> Switch:
@@ -89,7 +88,7 @@ def roll_back(workspace: Workspace, version: str | None, *, reason: str, force: 
     if not force:
         assert_suitable(workspace, registry.show(target))
     previous = _serving(registry)
-    return _settled(workspace, registry.rollback(target, actor=_operator(), reason=reason), previous)
+    return _settled(workspace, registry.rollback(target, actor=operator(), reason=reason), previous)
 
 
 def _settled(workspace: Workspace, production: Production, previous: str | None) -> Switch:
@@ -102,10 +101,6 @@ def _settled(workspace: Workspace, production: Production, previous: str | None)
     running = sum(server.runs for server in ask_servers(serving))
     seconds = seconds_until(serving, production.version, PATIENCE_SECONDS) if running else None
     return Switch(production.version, previous, running, seconds)
-
-
-def _operator() -> str:
-    return f"{getpass.getuser()}@{socket.gethostname()}"
 
 
 def _serving(registry: Registry) -> str | None:

@@ -16,11 +16,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from churn_assets.model_registry import open_registry
 from churn_assets.upkeep import backup_database
 from churn_assets.upkeep.backup_collect import Collector, Progress
 from churn_assets.upkeep.backup_files import EXCLUDED, RECORD, Places, Source
-from churn_assets.upkeep.backup_manifest import BackupError, BackupManifest, StoredFile, new_name
+from churn_assets.upkeep.backup_manifest import BackupError, BackupManifest, BackupRecord, StoredFile, new_name
 from churn_assets.upkeep.backup_store import Store
 from churn_assets.upkeep.exclusive import exclusive
 from churn_assets.upkeep.restore_swap import refuse_if_interrupted
@@ -175,11 +177,11 @@ def _refuse_inside(store: Store, places: Places) -> None:
 
 def _record(places: Places, saved: Saved) -> None:
     """Write down that there is a backup, for whoever asks how old it is."""
-    content = {
-        "at": saved.manifest.started_at.isoformat(),
-        "destination": saved.destination,
-        "name": saved.manifest.name,
-        "files": len(saved.manifest.files),
-        "bytes": saved.manifest.size,
-    }
-    atomic.write_json(places.artifacts / RECORD, content)
+    record = BackupRecord(
+        at=saved.manifest.started_at,
+        destination=saved.destination,
+        name=saved.manifest.name,
+        files=len(saved.manifest.files),
+        bytes=saved.manifest.size,
+    )
+    atomic.write_json(places.artifacts / RECORD, msgspec.to_builtins(record))

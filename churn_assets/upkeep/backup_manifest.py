@@ -87,6 +87,24 @@ class BackupManifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         return {file.sha256: file for file in self.files}
 
 
+class BackupRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """What a backup leaves behind where it was made, for whoever asks how old the newest is.
+
+    Attributes:
+        at: When it was begun, UTC.
+        destination: Where, without secrets.
+        name: Its name there.
+        files: How many.
+        bytes: How much.
+    """
+
+    at: datetime
+    destination: str
+    name: str
+    files: int
+    bytes: int
+
+
 def new_name(taken: list[str], moment: datetime) -> str:
     """Return the name of a backup of this second, or of the first after it that is free."""
     while (name := moment.strftime(STAMP)) in taken:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 import msgspec
 
 from churn_assets.model_registry import open_registry
+from churn_assets.upkeep.backup_store import without_secrets
 from churn_serving import atomic
 from churn_serving.errors import ArtifactError
 
@@ -132,7 +132,7 @@ def may_have_learned(workspace: Workspace, days: Collection[date]) -> tuple[Lear
 
 def not_covered(workspace: Workspace) -> tuple[str, ...]:
     """Where the person may still be, for people to see to."""
-    backups = _without_secrets(workspace.settings.backup.destination) or "wherever `churn backup` has written to"
+    backups = without_secrets(workspace.settings.backup.destination) or "wherever `churn backup` has written to"
     source = workspace.settings.source.kind
     return (
         f"backups ({backups}): those made before hold the person until they age out; after a restore, run this again",
@@ -141,10 +141,3 @@ def not_covered(workspace: Workspace) -> tuple[str, ...]:
         "Dagster's storage, but for rejected rows that checks show: messages of failed runs may name a user",
         "copies that somebody took, and mail or chat messages",
     )
-
-
-def _without_secrets(destination: str) -> str:
-    parts = urlsplit(destination)
-    if not parts.netloc:
-        return destination.partition("?")[0]
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"

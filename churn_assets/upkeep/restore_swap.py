@@ -121,7 +121,7 @@ def finish(places: Places, journal: Journal, registry: Registry) -> list[Path]:
         for root, old in journal.old.items():
             folder = places.folders[root]
             _move(aside(folder, journal.name), folder, _spared(places, root), Path(old))
-            _flush(folder)
+            atomic.flush_folder(folder)
     (places.artifacts / JOURNAL).unlink()
     discard(places)
     return [path for path in map(Path, journal.old.values()) if _holds_files(path)]
@@ -132,7 +132,7 @@ def _move_out(places: Places, root: Root, name: str, old: Path) -> None:
     folder = places.folders[root]
     only = {path.name for path in aside(folder, name).glob("*")} if root == "dagster" else None
     _move(folder, old, _spared(places, root), old, only=only)
-    _flush(folder)
+    atomic.flush_folder(folder)
 
 
 def _move(source: Path, target: Path, spared: set[Path], old: Path, *, only: set[str] | None = None) -> None:
@@ -210,12 +210,3 @@ def _still(registry: Registry) -> Iterator[None]:
 
 def _write(places: Places, journal: Journal) -> None:
     atomic.write_bytes(places.artifacts / JOURNAL, msgspec.json.encode(journal))
-
-
-def _flush(folder: Path) -> None:
-    with contextlib.suppress(PermissionError):  # some network file systems let nobody open a folder
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

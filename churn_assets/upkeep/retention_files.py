@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from churn_assets.layout import DATED
 from churn_assets.monitoring.performance.outcomes import outcomes_table
 from churn_assets.upkeep.retention import Item, Plan, plan_by_age
 from churn_assets.upkeep.retention_online import published_items, remove_unpublished
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from churn_assets.layout import Layout
     from churn_assets.upkeep.retention_needs import Needs
 
-DATED = "-".join(["[0-9]" * 4, "[0-9]" * 2, "[0-9]" * 2])
 DAY_LENGTH = len("2026-01-05")
 
 STANDS = "the newest there is"

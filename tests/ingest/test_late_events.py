@@ -124,6 +124,22 @@ def test_a_new_file_rebuilds_the_days_in_it(many_files):
     assert days_changed(before, files_of(data)) == everywhere(2, 7)
 
 
+def test_there_is_news_when_a_file_has_come_changed_or_gone_and_a_process_may_ask_for_days(many_files):
+    process = many_files.workspace()
+    kept = process.source
+    assert not kept.has_news()
+    many_files.events("b,2024-01-02 09:00:00,login,,,", name="events_late.csv")
+    assert not kept.has_news()  # what it found when it was opened
+    assert process.opened_anew().source.has_news()
+    run(many_files, [NEWEST])
+    assert not process.opened_anew().source.has_news()
+    many_files.events("a,2024-01-01 08:00:00,login,,,", "a,2024-01-01 09:00:00,login,,,", name="events_1.csv")
+    assert process.opened_anew().source.has_news()
+    run(many_files, [NEWEST])
+    (many_files.folder / "in" / "events_late.csv").unlink()
+    assert process.opened_anew().source.has_news()
+
+
 def test_a_new_file_with_its_columns_in_another_order_rebuilds_only_its_days(many_files):
     data = many_files.folder / "data"
     header = "price,score,minutes,what,when,user"

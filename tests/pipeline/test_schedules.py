@@ -95,7 +95,7 @@ def late_activity(workspace, monkeypatch):
 
 
 def late_events(workspace, monkeypatch):
-    monkeypatch.setattr(type(workspace.source), "late_days", lambda *_: [NEWEST])
+    monkeypatch.setattr(type(workspace.source), "has_news", lambda _: True)
 
 
 def replaced_events(workspace, monkeypatch):
@@ -113,7 +113,7 @@ def unreadable_source(workspace, monkeypatch):
     def fails(*_):
         raise SourceError("the source is gone")
 
-    monkeypatch.setattr(type(workspace.source), "late_days", fails)
+    monkeypatch.setattr(type(workspace.source), "has_news", fails)
 
 
 @pytest.mark.parametrize("change", [late_activity, late_events, replaced_events, unreadable_source])

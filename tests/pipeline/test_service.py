@@ -8,7 +8,10 @@ import sys
 from pathlib import Path
 
 import httpx
+import msgspec
 import pytest
+
+from churn_assets.readiness.api import LOAD_RECORD, LoadRecord
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = ("README.md", "docs/serving.md", "examples/http/README.md")
@@ -118,3 +121,14 @@ def test_what_was_served_is_written_down_and_summed_up(deployment):
     row = json.loads(log.read_text(encoding="utf-8"))
     assert (row["user_id"], row["score"]) == (first["user_id"], float(first["churn_risk"]))
     assert json.loads(deployment.layout.latest_score_proxy.read_text())["served"]["rows"] == 0  # of the day before
+
+
+def test_a_load_that_is_recorded_is_what_the_doctor_finds(platform, url):
+    record = platform.layout.artifacts / LOAD_RECORD
+    record.parent.mkdir(exist_ok=True)
+    user = platform.daily_list()[0]["user_id"]
+    line = ["examples/http/load.py", user, "--url", url, "--rate", "50", "--seconds", "2", "--record", str(record)]
+    subprocess.run([sys.executable, *line], cwd=ROOT, check=True, capture_output=True, timeout=60)
+    found = msgspec.json.decode(record.read_bytes(), type=LoadRecord)
+    assert found.failed == 0
+    assert 10 < found.requests_per_second <= 50

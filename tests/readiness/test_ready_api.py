@@ -141,4 +141,4 @@ def test_no_load_on_record_warns(place, checked_out):
     checked_out.source.remove("benchmarks/results/serving.json")
     assert checked_out.ask(api.load).outcome == "warn"
     place.source = None
-    assert place.ask(api.load).fix == "make bench"
+    assert place.ask(api.load).fix.startswith("python examples/http/load.py USER_ID --record ")

@@ -1,7 +1,23 @@
 """Fixtures for tests of the service."""
 
+import artifact_factory as make
 import pytest
 from http_world import GONE, PEOPLE, World
+
+
+@pytest.fixture
+def registry(tmp_path):
+    """An empty registry."""
+    return make.open_registry(tmp_path)
+
+
+@pytest.fixture
+def abc(registry):
+    """Register three versions and promote them one after the other."""
+    versions = tuple(make.register(registry, seed) for seed in range(3))
+    for version in versions:
+        registry.promote(version, actor="test", reason=f"because of {version}")
+    return versions
 
 
 @pytest.fixture

@@ -14,12 +14,9 @@ from typing import TYPE_CHECKING
 import artifact_factory as make
 import pytest
 from filelock import FileLock
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from churn_serving import atomic
 from churn_serving.errors import (
-    ArtifactError,
     ChampionChangedError,
     DigestError,
     ForeignAliasError,
@@ -29,7 +26,7 @@ from churn_serving.errors import (
     UnknownVersionError,
     VersionExistsError,
 )
-from churn_serving.history import Entry, History, serving_order
+from churn_serving.history import Entry, serving_order
 from churn_serving.versions import Versions
 
 if TYPE_CHECKING:
@@ -37,20 +34,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from churn_serving.registry import Registry
-
-
-@pytest.fixture
-def registry(tmp_path: Path) -> Registry:
-    return make.open_registry(tmp_path)
-
-
-@pytest.fixture
-def abc(registry: Registry) -> tuple[str, str, str]:
-    """Register three versions and promote them one after the other."""
-    versions = tuple(make.register(registry, seed) for seed in range(3))
-    for version in versions:
-        registry.promote(version, actor="test", reason=f"because of {version}")
-    return versions
 
 
 def told(registry: Registry) -> list[tuple[str, str]]:
@@ -352,120 +335,6 @@ def test_a_lock_that_somebody_else_holds_is_named(tmp_path: Path) -> None:
             registry.promote(version, actor="test", reason="try")
         assert registry.production() is None  # looking needs no lock
     assert registry.promote(version, actor="test", reason="try").version == version
-
-
-@pytest.mark.parametrize("line", [1, 3, 6])
-@pytest.mark.usefixtures("abc")
-def test_a_line_of_the_history_that_was_changed_is_found(registry: Registry, line: int) -> None:
-    path = registry.root / "history.jsonl"
-    lines = path.read_text().splitlines()
-    assert registry.verify_history() is None
-    for changed in (lines[line - 1].replace("2026", "2025", 1), "nonsense", None):
-        kept = [*lines[: line - 1], *([changed] if changed else []), *lines[line:]]
-        path.write_text("\n".join(kept) + "\n")
-        assert registry.verify_history() == line
-
-
-@pytest.mark.usefixtures("abc")
-def test_the_last_line_of_the_history_is_sealed_as_well(registry: Registry) -> None:
-    path = registry.root / "history.jsonl"
-    head, last = path.read_text().rstrip("\n").rsplit("\n", 1)
-    path.write_text(f"{head}\n{last.replace('because', 'despite')}\n")
-    assert registry.verify_history() == len(registry.history())
-
-
-@pytest.fixture(scope="module")
-def sound_history(tmp_path_factory: pytest.TempPathFactory) -> History:
-    """Return the history of two versions, a promotion, a refusal and a rollback."""
-    registry = make.open_registry(tmp_path_factory.mktemp("sound"))
-    for seed in range(2):
-        registry.promote(make.register(registry, seed), actor="anna", reason="bessér", evidence={"ece": 1e-9, "n": [1]})
-    registry.rollback(actor="run 1")
-    assert registry.verify_history() is None
-    return registry._history
-
-
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(data=st.data())
-def test_every_single_byte_that_is_changed_shows(sound_history: History, data: st.DataObject) -> None:
-    content = sound_history._path.read_bytes()
-    place = data.draw(st.integers(0, len(content) - 1))
-    other = data.draw(st.integers(0, 255).filter(lambda byte: byte != content[place]) | st.sampled_from(b" \t\r\n"))
-    try:
-        sound_history._path.write_bytes(content[:place] + bytes([other]) + content[place + 1 :])
-        assert (sound_history.first_bad_line() is None) == (other == content[place])
-    finally:
-        sound_history._path.write_bytes(content)
-
-
-@pytest.mark.parametrize("cut", [1, 3])
-@pytest.mark.usefixtures("abc")
-def test_newest_lines_that_were_cut_off_show_for_ever(registry: Registry, cut: int) -> None:
-    path = registry.root / "history.jsonl"
-    lines = path.read_text().splitlines(keepends=True)
-    path.write_text("".join(lines[:-cut]))
-    first = len(lines) - cut + 1
-    assert registry.verify_history() == first
-    registry.promote(make.register(registry, 7), actor="test", reason="life goes on")
-    assert registry.verify_history() == first
-
-
-@pytest.mark.usefixtures("abc")
-def test_a_history_that_is_gone_shows(registry: Registry) -> None:
-    (registry.root / "history.jsonl").unlink()
-    assert registry.verify_history() == 1
-    registry.reconcile()
-    assert registry.verify_history() == 1
-
-
-def files_named(registry: Registry, version: str) -> list[str]:
-    return [str(path) for path in registry.root.parent.rglob("*") if version in path.name]
-
-
-def test_a_removed_version_is_gone_and_told(registry: Registry, abc: tuple[str, str, str]) -> None:
-    registry.remove(abc[0], actor="anna", reason="old")
-    assert files_named(registry, abc[0]) == []
-    last = registry.history()[-1]
-    assert (last.action, last.version, last.actor, last.reason) == ("removed", abc[0], "anna", "old")
-    assert registry.reconcile() == []
-    assert registry.verify_history() is None
-    assert registry.rollback(actor="anna").version == abc[1]
-    with pytest.raises(UnknownVersionError):
-        registry.remove(abc[0], actor="anna", reason="again")
-
-
-def test_what_serves_and_what_a_rollback_goes_to_is_not_removed(registry: Registry, abc: tuple[str, str, str]) -> None:
-    before = told(registry)
-    for version in abc[1:]:
-        with pytest.raises(ArtifactError, match="not removed"):
-            registry.remove(version, actor="anna", reason="old")
-    assert told(registry) == before
-    assert registry.verify(abc[1]) == registry.verify(abc[2]) == []
-
-
-def test_a_removal_that_was_killed_is_finished_or_abandoned(registry: Registry, abc: tuple[str, str, str]) -> None:
-    def dies(*_: object, **__: object) -> None:
-        raise KeyboardInterrupt
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("churn_serving.bundle.remove_folder", dies)
-        with pytest.raises(KeyboardInterrupt):
-            registry.remove(abc[0], actor="anna", reason="old")
-    assert [entry.action for entry in registry.reconcile()] == ["abandoned"]
-    assert registry.verify(abc[0]) == []
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("churn_serving.bundle.shutil.rmtree", dies)
-        with pytest.raises(KeyboardInterrupt):
-            registry.remove(abc[0], actor="anna", reason="old")
-    assert [(entry.action, entry.actor) for entry in registry.reconcile()] == [("removed", "anna")]
-    assert files_named(registry, abc[0]) == []
-
-
-def test_a_version_whose_folder_somebody_deleted_is_written_down_and_its_model_kept(registry: Registry, abc) -> None:
-    shutil.rmtree(registry.root / abc[0])
-    assert [(entry.action, entry.actor) for entry in registry.reconcile()] == [("removed", "outside")]
-    assert registry.reconcile() == []
-    assert (registry.models / f"{abc[0]}.joblib").exists()
 
 
 def test_nothing_changes_while_the_registry_is_kept_still(registry: Registry, abc: tuple[str, str, str]) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow.compute as pc
 
-from churn_assets.layout import days_between
+from churn_assets.layout import DATED, days_between
 from churn_assets.monitoring.alert import is_newest, standing_before
 from churn_assets.monitoring.performance.estimated import Estimated, expectation, expectation_intervals
 from churn_assets.monitoring.performance.outcomes import (
@@ -48,7 +48,6 @@ if TYPE_CHECKING:
     from churn_assets.workspace import Workspace
     from churn_serving.bundle import LoadedModel
 
-DATED = "-".join(["[0-9]" * 4, "[0-9]" * 2, "[0-9]" * 2])
 """The day in a file's name, as a pattern."""
 
 
