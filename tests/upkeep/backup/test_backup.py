@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import threading
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -127,7 +128,7 @@ def test_the_newest_backup_is_on_record(world):
     record = json.loads((world.layout.artifacts / "upkeep" / "last_backup.json").read_text())
     assert record["name"] == saved.manifest.name
     assert record["destination"] == world.place
-    assert record["at"] == saved.manifest.started_at.isoformat()
+    assert datetime.fromisoformat(record["at"]) == saved.manifest.started_at
     assert (record["files"], record["bytes"]) == (len(saved.manifest.files), saved.manifest.size)
 
 
