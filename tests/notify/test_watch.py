@@ -327,6 +327,31 @@ def test_how_the_last_run_of_each_job_ended_is_written_down(ticks, deployment):
     assert datetime.fromisoformat(told["jobs"]["daily_job"]["ended_at"]) <= datetime.fromisoformat(told["seen_at"])
 
 
+def test_while_nothing_ends_no_job_is_asked_for(ticks, deployment, monkeypatch):
+    watched = ticks(deployment())
+    watched.fail()
+    watched.tick()
+    told = outcomes(watched.workspace)
+    asked = []
+    records = watched.instance.get_run_records
+    monkeypatch.setattr(
+        watched.instance, "get_run_records", lambda found, **how: asked.append(found) or records(found, **how)
+    )
+    watched.tick()
+    assert [found.job_name for found in asked if found.job_name] == []
+    assert outcomes(watched.workspace)["jobs"] == told["jobs"]
+    assert outcomes(watched.workspace)["seen_at"] > told["seen_at"]
+
+
+def test_a_note_that_was_damaged_is_written_anew(ticks, deployment):
+    watched = ticks(deployment())
+    watched.fail()
+    watched.tick()
+    Published(watched.workspace.settings.paths).runs.write_text('{"jobs": 7')
+    watched.tick()
+    assert outcomes(watched.workspace)["jobs"]["daily_job"]["failed"] is True
+
+
 def test_outcomes_that_cannot_be_written_end_no_tick(ticks, deployment, tmp_path):
     watched = ticks(deployment())
     (tmp_path / "artifacts").write_text("no folder")
