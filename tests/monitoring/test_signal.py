@@ -107,17 +107,43 @@ def test_a_season_that_was_good_before_explains_itself():
     assert signal(MOVED, DAY - dt.timedelta(days=90), reference).has_moved
 
 
-def test_a_season_in_which_the_model_was_bad_explains_nothing():
-    assert signal(MOVED, reference=reference_with(known_history(roc_auc=0.8))).has_moved
+def test_a_season_in_which_scores_broke_their_promise_explains_nothing():
+    broken = reference_with(known_history(roc_auc=0.65))
+    found = signal(MOVED, reference=broken)
+    assert broken.history[0].promise.roc_auc > 0.68
+    assert (found.season_psi, found.season_drop) == (None, None)
+    assert found.has_moved
+
+
+def middling(seed, width=0.01):
+    return np.random.default_rng(seed).normal(0.24, width, 1200).clip(0.1, 0.4)
+
+
+def test_that_people_are_told_apart_less_in_a_season_is_no_alert_if_the_scores_said_so_a_year_ago():
+    a_year_ago = Scored(scores=middling(1), held_out=False, roc_auc=0.55)
+    reference = reference_with(known_history() | {DAY - dt.timedelta(days=363): a_year_ago})
+    found = signal_of(reference, middling(0), 1200, DAY, LIMITS)
+    assert found.promise_drop > LIMITS.alert_promise_drop > found.season_drop
+    assert not found.is_raised
+    said = report(CALM, reference, middling(0), before=[found, found])
+    assert said.status == "WARN"
+    assert any("this time of the year" in reason for reason in said.reasons)
+
+
+def test_less_than_in_the_season_too_calls_for_an_alert():
+    a_year_ago = Scored(scores=middling(1, width=0.06), held_out=False, roc_auc=0.65)
+    reference = reference_with(known_history() | {DAY - dt.timedelta(days=363): a_year_ago})
+    found = signal_of(reference, middling(0), 1200, DAY, LIMITS)
+    assert found.season_drop > LIMITS.alert_promise_drop
+    assert found.tells_less
 
 
 def test_scores_that_tell_people_apart_less_call_for_an_alert():
     reference = reference_with(known_history())
-    middling = np.random.default_rng(0).normal(0.24, 0.01, 1200).clip(0.1, 0.4)
-    found = signal_of(reference, middling, 1200, DAY, LIMITS)
+    found = signal_of(reference, middling(0), 1200, DAY, LIMITS)
     assert found.tells_less
     assert found.promise_drop > 0.05
-    said = report(CALM, reference, middling, before=[found, found])
+    said = report(CALM, reference, middling(0), before=[found, found])
     assert said.status == "FAIL"
     assert any("promise a ROC-AUC" in reason for reason in said.reasons)
 
