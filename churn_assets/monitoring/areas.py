@@ -103,6 +103,13 @@ def areas(ranking: Ranking, labels: Floats) -> Areas | None:
     return Areas(_pr_auc(ranking, labels), _roc_auc(ranking, labels, doubtful))
 
 
+def roc_auc(labels: NDArray[np.int8], scores: Floats) -> float | None:
+    """The area under the ROC curve of scores (n,), labels 0 or 1 by row; None where there is one class only."""
+    ranking = Ranking.of(scores)
+    found = areas(ranking, labels[ranking.order].astype(np.float64))
+    return None if found is None else found.roc_auc.value
+
+
 def _pr_auc(ranking: Ranking, labels: Floats) -> Area:
     """Average precision: the mean over churned rows of the precision down to their step.
 

@@ -120,8 +120,8 @@ def _fit(workspace: Workspace, role: Role, parts: Parts) -> Fitted:
 
 def _history(parts: Parts, scorer: Scorer) -> dict[date, Scored]:
     """The scores of each as-of date of the training set; only the holdout's are those of a model that did not know."""
+    from churn_assets.monitoring.areas import roc_auc
     from churn_assets.monitoring.reference import Scored
-    from churn_assets.training.evaluation import ranking_metrics
 
     found: dict[date, Scored] = {}
     for rows, held_out in ((parts.calibration, False), (parts.training, False), (parts.test, True)):
@@ -129,7 +129,7 @@ def _history(parts: Parts, scorer: Scorer) -> dict[date, Scored]:
         dates, churned = rows["as_of_date"].to_numpy(), rows["churned"].to_numpy()
         for day in sorted(set(dates)):
             on_day = dates == day
-            _, reached = ranking_metrics(churned[on_day], scores[on_day])
+            reached = roc_auc(churned[on_day], scores[on_day])
             found[day] = Scored(scores=scores[on_day], held_out=held_out, roc_auc=reached)
     return found
 
