@@ -212,7 +212,7 @@ def test_a_hostile_body_does_not_hold_up_the_others(world, body):
     with world.client() as http:
         started = time.perf_counter()
         refused(post(http, body), 400 if body.endswith(b"99}") else 422)
-        assert time.perf_counter() - started < 1.5
+        assert time.perf_counter() - started < 5
 
 
 # --- anything at all
