@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import functools
 import os
@@ -44,6 +45,7 @@ def _started(temporary: str) -> duckdb.DuckDBPyConnection:
 
 
 os.register_at_fork(before=_started.cache_clear)  # its threads would be missing in the child
+atexit.register(_started.cache_clear)  # it complains of what is still open when Python is gone
 
 
 def register_remote(connection: duckdb.DuckDBPyConnection, names: Iterable[str]) -> None:
