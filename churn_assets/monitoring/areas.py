@@ -103,11 +103,22 @@ def areas(ranking: Ranking, labels: Floats) -> Areas | None:
     return Areas(_pr_auc(ranking, labels), _roc_auc(ranking, labels, doubtful))
 
 
-def roc_auc(labels: NDArray[np.int8], scores: Floats) -> float | None:
-    """The area under the ROC curve of scores (n,), labels 0 or 1 by row; None where there is one class only."""
+def roc_auc(labels: NDArray[np.int8], scores: Floats) -> tuple[float | None, float]:
+    """The area under the ROC curve, and its standard error if each row is another user.
+
+    Args:
+        labels: 1 churned, 0 stayed; by row, shape (n,).
+        scores: By row, shape (n,), without NaN.
+
+    Returns:
+        None and 0 where there is one class only.
+    """
     ranking = Ranking.of(scores)
-    found = areas(ranking, labels[ranking.order].astype(np.float64))
-    return None if found is None else found.roc_auc.value
+    by_place = labels[ranking.order].astype(np.float64)
+    found = areas(ranking, by_place)
+    if found is None:
+        return None, 0.0
+    return found.roc_auc.value, float(np.linalg.norm(found.roc_auc.influence(ranking, by_place)))
 
 
 def _pr_auc(ranking: Ranking, labels: Floats) -> Area:

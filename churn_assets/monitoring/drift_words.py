@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from churn_assets.monitoring.reference import Comparison, Shift
-from churn_assets.monitoring.signal import Signal, is_seasonal
+from churn_assets.monitoring.signal import Signal
 
 if TYPE_CHECKING:
     from churn_assets.settings import DriftSettings
@@ -126,10 +126,9 @@ def _signal_reasons(case: Case) -> list[str]:
         )
     if signal.is_raised:
         said.append(f"That has been so for {case.days} of the {settings.consecutive_days} days that make an alert.")
-    if is_seasonal(signal.season_psi, settings) and (signal.score_psi or 0.0) >= settings.warn_score_psi:
+    if signal.season_psi is not None and signal.season_psi < settings.warn_score_psi <= (signal.score_psi or 0.0):
         said.append(
-            f"At this time of the year it was like this before: against then the PSI is {signal.season_psi:.3f}, and "
-            f"the promised ROC-AUC lower by {signal.season_drop or 0.0:.3f}."
+            f"At this time of the year it was like this before: against then the PSI is {signal.season_psi:.3f}."
         )
     return said
 

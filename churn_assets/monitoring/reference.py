@@ -51,7 +51,7 @@ LEAST_DATES = 5
 SEASON = timedelta(days=365)
 SEASON_TOLERANCE = timedelta(days=10)
 SEASON_SLACK = 0.02
-"""ROC-AUC by which scores of a season may have told people apart less than they promised."""
+"""ROC-AUC by which a good season may have been below the usual, beside what two standard errors of it explain."""
 
 
 class DayShape(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,6 +63,7 @@ class DayShape(msgspec.Struct, frozen=True, kw_only=True):
         promise: What they promise.
         held_out: Whether the model did not learn from that date.
         roc_auc: What they reached, as the labels say; None if all left or none did.
+        error: Standard error of that.
     """
 
     day: date
@@ -70,12 +71,7 @@ class DayShape(msgspec.Struct, frozen=True, kw_only=True):
     promise: Promise
     held_out: bool
     roc_auc: float | None = None
-
-    @property
-    def kept_promise(self) -> bool:
-        """Whether people were told apart about as well as the scores promised, or better."""
-        then = self.promise.roc_auc
-        return self.roc_auc is not None and then is not None and self.roc_auc >= then - SEASON_SLACK
+    error: float = 0.0
 
 
 class Reference(msgspec.Struct, frozen=True, kw_only=True):
@@ -123,16 +119,24 @@ class Reference(msgspec.Struct, frozen=True, kw_only=True):
         return Promise(roc_auc=middle.roc_auc, error=middle.error / len(known) ** 0.5)
 
     def season(self, day: date) -> DayShape | None:
-        """The date a whole number of years before `day`, if one is near and the scores kept their promise then.
+        """The date a whole number of years before `day`, if one is near and the model told people apart then.
 
-        A season in which they did not is no excuse: scores that look as they did then are an alarm all the same. That
-        people are told apart less in a season than in others is its nature, if the scores say so.
+        A season in which it surely did not is no excuse: scores that look as they did then are an alarm all the same.
         """
         near = [shape for shape in self.history if _off_season(day, shape) <= SEASON_TOLERANCE]
         if not near:
             return None
         shape = min(near, key=lambda found: _off_season(day, found))
-        return shape if shape.kept_promise else None
+        usual = self.usual_roc_auc
+        if usual is None or shape.roc_auc is None:
+            return None
+        return shape if shape.roc_auc >= usual - SEASON_SLACK - 2 * shape.error else None
+
+    @property
+    def usual_roc_auc(self) -> float | None:
+        """The median over the holdout's dates of the ROC-AUC reached; None if it is not known."""
+        known = [shape.roc_auc for shape in self.history if shape.held_out and shape.roc_auc is not None]
+        return float(np.median(known)) if known else None
 
     @property
     def typical(self) -> dict[str, float | str | None]:
@@ -224,11 +228,13 @@ class Scored(msgspec.Struct, frozen=True, kw_only=True):
         scores: (n,) probabilities.
         held_out: Whether the model did not learn from that date.
         roc_auc: What they reached; None if all left or none did.
+        error: Standard error of that.
     """
 
     scores: Floats
     held_out: bool
     roc_auc: float | None = None
+    error: float = 0.0
 
 
 def make_reference(  # noqa: PLR0913 - three by name, with defaults
@@ -309,11 +315,12 @@ def score_shift(reference: Reference, scores: Floats, users: int) -> Shift:
     return _shift(reference.score, pa.table({SCORE: scores}), (reference.users, users))
 
 
-def season_psi(reference: Reference, season: DayShape | None, scores: Floats) -> float | None:
-    """The index of scores against a season's of an earlier year; None if there is none, or nobody to compare."""
-    if season is None or not len(scores):
+def season_psi(reference: Reference, scores: Floats, day: date) -> float | None:
+    """The index of scores against the same season of an earlier year, a good one; None if the history has none."""
+    then = reference.season(day)
+    if then is None or not len(scores):
         return None
-    return psi(np.array(season.counts), reference.score.count(pa.chunked_array([scores])))
+    return psi(np.array(then.counts), reference.score.count(pa.chunked_array([scores])))
 
 
 def score_histogram(scores: Floats) -> tuple[int, ...]:
@@ -337,6 +344,7 @@ def _shape(score: Distribution, day: date, found: Scored) -> DayShape:
         promise=promised(found.scores),
         held_out=found.held_out,
         roc_auc=found.roc_auc,
+        error=found.error,
     )
 
 

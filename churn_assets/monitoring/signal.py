@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from churn_assets.monitoring.promise import Promise
     from churn_assets.monitoring.reference import Reference, Shift
     from churn_assets.settings import DriftSettings
 
@@ -32,15 +31,13 @@ class Signal(msgspec.Struct, frozen=True, kw_only=True):
         day: As-of date.
         users: Users at risk.
         score_psi: Index of the score; None if nobody is at risk.
-        season_psi: The same against the season a year or more before; None if the model's history has none in which
-            scores kept their promise.
+        season_psi: The same against the season a year or more before; None if the model's history has none.
         promised_roc_auc: ROC-AUC that the scores promise; None if nothing is promised.
         promise_drop: By how much that is less than in the holdout; None if either is not known.
-        season_drop: By how much it is less than in that season; None if either is not known.
         promise_noise: What the drop stays below by chance in 999 of 1,000 cases.
-        has_moved: Whether the index is at or above the alert limit, above chance, and above what is ordinary from one
-            date to the next; and that against the season is at or above the limit too.
-        tells_less: Whether the drop is at or above its limit and above chance; and that from the season is not below.
+        has_moved: Whether the index is at or above the alert limit, above chance, above what is ordinary from one
+            date to the next, and not explained by the season.
+        tells_less: Whether the drop is at or above its limit and above chance.
     """
 
     day: date
@@ -49,7 +46,6 @@ class Signal(msgspec.Struct, frozen=True, kw_only=True):
     season_psi: float | None
     promised_roc_auc: float | None
     promise_drop: float | None
-    season_drop: float | None
     promise_noise: float
     has_moved: bool
     tells_less: bool
@@ -73,39 +69,23 @@ def signal_of(
         settings: The limits.
     """
     shift = score_shift(reference, scores, users) if len(scores) else None
-    season = reference.season(day)
-    index = season_psi(reference, season, scores)
+    season = season_psi(reference, scores, day)
     now, then = promised(scores), reference.promise
-    drop, season_drop = _drop(then, now), _drop(season.promise, now) if season else None
+    drop = None if now.roc_auc is None or then.roc_auc is None else then.roc_auc - now.roc_auc
     noise = float(NOISE_QUANTILE * (now.error**2 + then.error**2) ** 0.5)
     return Signal(
         day=day,
         users=users,
         score_psi=shift.psi if shift else None,
-        season_psi=index,
+        season_psi=season,
         promised_roc_auc=now.roc_auc,
         promise_drop=drop,
-        season_drop=season_drop,
         promise_noise=noise,
-        has_moved=shift is not None and _has_moved(shift, reference, index, settings),
-        tells_less=_tells_less(drop, season_drop, noise, settings),
+        has_moved=shift is not None and _has_moved(shift, reference, season, settings),
+        tells_less=drop is not None and drop >= settings.alert_promise_drop and drop > noise,
     )
 
 
-def _drop(then: Promise, now: Promise) -> float | None:
-    return None if now.roc_auc is None or then.roc_auc is None else then.roc_auc - now.roc_auc
-
-
-def _tells_less(drop: float | None, season_drop: float | None, noise: float, settings: DriftSettings) -> bool:
-    limit = settings.alert_promise_drop
-    return drop is not None and drop >= limit and drop > noise and (season_drop is None or season_drop >= limit)
-
-
-def is_seasonal(season: float | None, settings: DriftSettings) -> bool:
-    """Whether an index against the same season of an earlier year is none that would call for an alert."""
-    return season is not None and season < settings.alert_score_psi
-
-
 def _has_moved(shift: Shift, reference: Reference, season: float | None, settings: DriftSettings) -> bool:
-    moved = shift.reaches(settings.alert_score_psi) and shift.psi > reference.ordinary_psi
-    return moved and not is_seasonal(season, settings)
+    is_seasonal = season is not None and season < settings.warn_score_psi
+    return shift.reaches(settings.alert_score_psi) and shift.psi > reference.ordinary_psi and not is_seasonal

@@ -129,8 +129,8 @@ def _history(parts: Parts, scorer: Scorer) -> dict[date, Scored]:
         dates, churned = rows["as_of_date"].to_numpy(), rows["churned"].to_numpy()
         for day in sorted(set(dates)):
             on_day = dates == day
-            reached = roc_auc(churned[on_day], scores[on_day])
-            found[day] = Scored(scores=scores[on_day], held_out=held_out, roc_auc=reached)
+            reached, error = roc_auc(churned[on_day], scores[on_day])
+            found[day] = Scored(scores=scores[on_day], held_out=held_out, roc_auc=reached, error=error)
     return found
 
 

@@ -18,11 +18,13 @@ CALM, MOVED = population(1200, seed=1), population(1200, seed=1, shift=1.0)
 BROKEN = Feed(status="FAULT", findings=["watch_minutes: the median is 60 times the usual."])
 
 
-def known_history(roc_auc=0.9, held_out=10):
+def known_history(roc_auc=0.9, held_out=10, error=0.0):
     """Ten dates of the holdout, and the season a year ago, in which the scores looked as they do when moved."""
     dates = {DAY - dt.timedelta(days=40 + 7 * n): scores_of(population(1200, seed=n + 50)) for n in range(held_out)}
     found = {day: Scored(scores=scores, held_out=True, roc_auc=0.9) for day, scores in dates.items()}
-    a_year_ago = Scored(scores=scores_of(population(1200, seed=70, shift=1.0)), held_out=False, roc_auc=roc_auc)
+    a_year_ago = Scored(
+        scores=scores_of(population(1200, seed=70, shift=1.0)), held_out=False, roc_auc=roc_auc, error=error
+    )
     return found | {DAY - dt.timedelta(days=363): a_year_ago}
 
 
@@ -107,43 +109,22 @@ def test_a_season_that_was_good_before_explains_itself():
     assert signal(MOVED, DAY - dt.timedelta(days=90), reference).has_moved
 
 
-def test_a_season_in_which_scores_broke_their_promise_explains_nothing():
-    broken = reference_with(known_history(roc_auc=0.65))
-    found = signal(MOVED, reference=broken)
-    assert broken.history[0].promise.roc_auc > 0.68
-    assert (found.season_psi, found.season_drop) == (None, None)
-    assert found.has_moved
+def test_a_season_in_which_the_model_was_bad_explains_nothing():
+    assert signal(MOVED, reference=reference_with(known_history(roc_auc=0.8))).has_moved
 
 
-def middling(seed, width=0.01):
-    return np.random.default_rng(seed).normal(0.24, width, 1200).clip(0.1, 0.4)
-
-
-def test_that_people_are_told_apart_less_in_a_season_is_no_alert_if_the_scores_said_so_a_year_ago():
-    a_year_ago = Scored(scores=middling(1), held_out=False, roc_auc=0.55)
-    reference = reference_with(known_history() | {DAY - dt.timedelta(days=363): a_year_ago})
-    found = signal_of(reference, middling(0), 1200, DAY, LIMITS)
-    assert found.promise_drop > LIMITS.alert_promise_drop > found.season_drop
-    assert not found.is_raised
-    said = report(CALM, reference, middling(0), before=[found, found])
-    assert said.status == "WARN"
-    assert any("this time of the year" in reason for reason in said.reasons)
-
-
-def test_less_than_in_the_season_too_calls_for_an_alert():
-    a_year_ago = Scored(scores=middling(1, width=0.06), held_out=False, roc_auc=0.65)
-    reference = reference_with(known_history() | {DAY - dt.timedelta(days=363): a_year_ago})
-    found = signal_of(reference, middling(0), 1200, DAY, LIMITS)
-    assert found.season_drop > LIMITS.alert_promise_drop
-    assert found.tells_less
+def test_a_season_that_may_have_been_bad_by_chance_alone_is_not_called_bad():
+    assert signal(MOVED, reference=reference_with(known_history(roc_auc=0.85, error=0.01))).has_moved
+    assert not signal(MOVED, reference=reference_with(known_history(roc_auc=0.85, error=0.02))).has_moved
 
 
 def test_scores_that_tell_people_apart_less_call_for_an_alert():
     reference = reference_with(known_history())
-    found = signal_of(reference, middling(0), 1200, DAY, LIMITS)
+    middling = np.random.default_rng(0).normal(0.24, 0.01, 1200).clip(0.1, 0.4)
+    found = signal_of(reference, middling, 1200, DAY, LIMITS)
     assert found.tells_less
     assert found.promise_drop > 0.05
-    said = report(CALM, reference, middling(0), before=[found, found])
+    said = report(CALM, reference, middling, before=[found, found])
     assert said.status == "FAIL"
     assert any("promise a ROC-AUC" in reason for reason in said.reasons)
 
