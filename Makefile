@@ -4,7 +4,7 @@ BIN := .venv/bin
 export DAGSTER_HOME ?= $(CURDIR)/.dagster
 export DO_NOT_TRACK := 1
 
-.PHONY: all test setup lint format data features train promote batch drift ui api bench lock
+.PHONY: all test checks-tools setup lint format data features train promote batch drift ui api bench lock
 .DEFAULT_GOAL := all
 
 all: setup
@@ -14,6 +14,8 @@ setup: .venv/installed $(DAGSTER_HOME)/dagster.yaml
 
 test: .venv/tested $(DAGSTER_HOME)/dagster.yaml
 	$(BIN)/python -m pytest
+
+checks-tools: .venv-checks/installed
 
 lint: .venv/tested
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
@@ -44,6 +46,7 @@ lock: .venv/bin/uv
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header pyproject.toml --extra pipeline --extra dev -o requirements/dev.txt
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header pyproject.toml --extra pipeline -c requirements/dev.txt -o requirements/pipeline.txt
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header pyproject.toml -c requirements/dev.txt -o requirements/serving.txt
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header requirements/checks.in -o requirements/checks.txt
 
 .venv/bin/uv:
 	@test -n "$(PYTHON)" || { echo "No Python 3.11, 3.12 or 3.13 with venv was found: install one (on Debian: apt install python3 python3-venv), or say which: make PYTHON=/path/to/python"; exit 1; }
@@ -57,6 +60,12 @@ lock: .venv/bin/uv
 
 .venv/tested: .venv/installed requirements/dev.txt
 	$(BIN)/uv pip install -q --compile-bytecode --python $(BIN)/python -r requirements/dev.txt
+	@touch $@
+
+# What judges manifests, images and scripts, apart from the rest: checkov's pins go with nothing else.
+.venv-checks/installed: requirements/checks.txt | .venv/bin/uv
+	$(BIN)/uv venv -q --clear --python $(BIN)/python .venv-checks
+	$(BIN)/uv pip install -q --python .venv-checks/bin/python -r requirements/checks.txt
 	@touch $@
 
 $(DAGSTER_HOME)/dagster.yaml: dagster.yaml

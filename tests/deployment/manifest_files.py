@@ -3,11 +3,11 @@
 import copy
 import functools
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
 import yaml
+from outside_programs import checker, lacking
 
 ROOT = Path(__file__).resolve().parents[2]
 K8S = ROOT / "deployment" / "k8s"
@@ -75,15 +75,19 @@ def containers(spec):
     return [*spec.get("initContainers", []), *spec["containers"]]
 
 
-@functools.cache
 def kubectl():
-    """A kubectl that can render the overlays, or None."""
-    command = shutil.which("kubectl")
-    if command is None:
-        return None
+    """A kubectl that can render the overlays; without one the test is skipped."""
+    command = checker("kubectl")
+    if _version(command) < MINIMUM_KUBECTL:
+        lacking(f"{command} is too old to render the overlays: make checks-tools")
+    return command
+
+
+@functools.cache
+def _version(command):
     told = subprocess.run([command, "version", "--client"], capture_output=True, text=True, timeout=60, check=False)
-    version = re.search(r"v(\d+)\.(\d+)", told.stdout)
-    return command if version and tuple(map(int, version.groups())) >= MINIMUM_KUBECTL else None
+    found = re.search(r"v(\d+)\.(\d+)", told.stdout)
+    return tuple(map(int, found.groups())) if found else (0, 0)
 
 
 @functools.cache

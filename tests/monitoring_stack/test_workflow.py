@@ -42,7 +42,7 @@ def test_it_runs_on_every_python_that_the_project_allows():
     assert WORKFLOW["jobs"]["tests"]["strategy"]["matrix"]["python"] == expected
 
 
-@pytest.mark.parametrize("target", ["lint", "test", ".venv/tested"])
+@pytest.mark.parametrize("target", ["lint", "test", ".venv/tested", "checks-tools"])
 def test_it_calls_targets_that_there_are(target):
     called = " ".join(step.get("run", "") for step in STEPS)
     assert f"make {target} PYTHON=python" in called

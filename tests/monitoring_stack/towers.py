@@ -12,6 +12,7 @@ import httpx
 import pytest
 import yaml
 from http_world import until
+from outside_programs import lacking
 
 ROOT = Path(__file__).resolve().parents[2]
 MONITORING = ROOT / "deployment" / "monitoring"
@@ -27,7 +28,7 @@ def program(*names):
     """The path of an installed program, under any of its names; without it the test is skipped, and in CI fails."""
     found = next((path for name in names if (path := shutil.which(name))), None)
     if found is None:
-        refuse = pytest.fail if os.environ.get("CI", "").lower() == "true" else pytest.skip
+        refuse = pytest.fail if os.environ.get("CI", "").lower() == "true" else lacking
         refuse(f"{names[0]} is not installed: apt-get install prometheus prometheus-alertmanager")
     return found
 

@@ -4,6 +4,7 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from daemons import alarm
 from deployed import Deployment
 from interruptions import retrain_in_pieces, seed_in_pieces
 from oulad_slice import is_there, seed_oulad
@@ -47,6 +48,18 @@ def seeded(seeded_run):
 def deployment(seeded, tmp_path):
     """A copy of the seeded deployment that a test may change."""
     return seeded.copied(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def alerting(seeded, tmp_path_factory):
+    """A deployment whose newest drift report alerts. Tests only copy it."""
+    return alarm(seeded.copied(tmp_path_factory.mktemp("alerting")))
+
+
+@pytest.fixture
+def alarmed(alerting, tmp_path):
+    """A copy of it that a test may change."""
+    return alerting.copied(tmp_path)
 
 
 @pytest.fixture(scope="session")

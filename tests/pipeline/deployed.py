@@ -204,7 +204,9 @@ class Deployment:
     def instance(self):
         """Its Dagster instance: what the UI would show."""
         with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("DAGSTER_HOME", str(self.folder / "dagster"))
+            for name, value in self._environment({}).items():
+                if name.startswith(("DAGSTER_", "PG")):
+                    patch.setenv(name, value)
             with dg.DagsterInstance.get() as instance:
                 yield instance
 
