@@ -35,7 +35,8 @@ class Noted(msgspec.Struct, frozen=True):
 def note_outcomes(instance: dg.DagsterInstance, path: Path, now: datetime) -> None:
     """Write down how the last run of each job ended, and that somebody looked.
 
-    One query says whether any run has ended since; only then each job is asked for. A full disk is told by others, so it ends nothing here.
+    One query says whether any run has ended since; only then each job is asked for. A full disk is told by others, so
+    it ends nothing here.
 
     Args:
         instance: Where runs are recorded.
