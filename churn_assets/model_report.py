@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from churn_assets.model_registry import open_registry
 from churn_assets.report import production_version
 from churn_assets.servers import ask_servers
+from churn_serving.errors import ForeignAliasError
 from churn_serving.history import SERVING
 
 if TYPE_CHECKING:
@@ -84,20 +85,29 @@ def switch_summary(switch: Switch) -> dict[str, Any]:
 
 
 def verify_rows(workspace: Workspace, versions: list[str], tell: Callable[[str], None]) -> list[dict[str, Any]]:
-    """Check versions again, all if none is named; one row each.
+    """Check versions again, one row each; if none is named, all of them, and whether the alias is one.
 
     Raises:
         UnknownVersionError: There is no such version.
     """
     registry = open_registry(workspace)
     chosen = versions or [summary.version for summary in registry.versions()]
-    rows = []
+    rows = [] if versions else _foreign_alias(registry)
     for number, version in enumerate(chosen, start=1):
         problems = registry.verify(version)
         rows.append({"version": version, "sound": not problems, "problems": "; ".join(map(str, problems))})
         if number % 50 == 0:
             tell(f"{number} of {len(chosen)} versions checked")
     return rows
+
+
+def _foreign_alias(registry: Registry) -> list[dict[str, Any]]:
+    """A row for the alias if it is no version; as one, it is checked with them."""
+    try:
+        registry.production()
+    except ForeignAliasError as error:
+        return [{"version": registry.alias.path.stem, "sound": False, "problems": str(error)}]
+    return []
 
 
 def history_rows(registry: Registry) -> list[dict[str, Any]]:

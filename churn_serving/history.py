@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -89,11 +90,23 @@ class History:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._head_path = path.with_name("history.head.json")
+        self._known: tuple[tuple[int, int, int], list[Entry]] | None = None
 
     def entries(self) -> list[Entry]:
-        """Return all entries that can be read, oldest first."""
-        entries = (_decode(line) for line in self._lines())
-        return [entry for entry in entries if entry is not None]
+        """Return all entries that can be read, oldest first. The file is read again only when it has changed.
+
+        It is opened each time, as the alias is: only that makes a network file system ask its server.
+        """
+        try:
+            with self._path.open("rb") as file:
+                stat = os.fstat(file.fileno())
+                stamp = stat.st_size, stat.st_mtime_ns, stat.st_ino
+                if self._known is None or self._known[0] != stamp:
+                    decoded = (_decode(line) for line in file.read().splitlines())
+                    self._known = stamp, [entry for entry in decoded if entry is not None]
+        except FileNotFoundError:
+            return []
+        return list(self._known[1])
 
     def append(self, draft: Entry) -> Entry:
         """Add a line, numbered and chained to the one before; the file is replaced as a whole, so no line is torn.

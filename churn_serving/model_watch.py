@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from datetime import UTC, datetime
@@ -62,7 +63,7 @@ class ModelWatch:
         digest = UNREAD
         try:
             digest = self._registry.alias.digest()
-            if self.current and digest == self.current.artifact_sha256:
+            if self.current and digest == self.current.artifact_sha256 and not self._has_moved_to_a_twin(self.current):
                 self._accept()
                 return False
             if digest == self._refused and self._monotonic() < self._retry_at and not at_once:
@@ -73,6 +74,13 @@ class ModelWatch:
         except Exception as error:  # noqa: BLE001 - whatever a broken file brings about, the last good model goes on serving
             self._refuse(digest, f"{type(error).__name__}: {error}")
             _log.debug("the refused model in full", exc_info=True)
+        return False
+
+    def _has_moved_to_a_twin(self, current: ServingModel) -> bool:
+        """Whether the same bytes serve as another version by now: a retrain on the same data makes such twins."""
+        with contextlib.suppress(ArtifactError, OSError):  # no news, then: the bytes are those that serve
+            production = self._registry.production()
+            return production is not None and production.version != current.version
         return False
 
     def _take_up(self) -> bool:

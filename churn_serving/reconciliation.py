@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from churn_serving.history import SEEN, Entry
+from churn_serving.history import SEEN, SERVING, Entry
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -62,7 +62,7 @@ def unwritten(entries: list[Entry], found: Found) -> list[Entry]:
     new = [_answer(intent, is_done=found.is_done(intent)) for intent in open_intents]
     new += _versions([*entries, *new], found)
     seen = next((entry.alias for entry in reversed([*entries, *new]) if entry.action in SEEN), "")
-    return new if seen == found.digest else [*new, _outside_change(found)]
+    return new if seen == found.digest else [*new, _outside_change([*entries, *new], found)]
 
 
 def _versions(entries: list[Entry], found: Found) -> list[Entry]:
@@ -78,8 +78,10 @@ def _versions(entries: list[Entry], found: Found) -> list[Entry]:
     return there_only + gone
 
 
-def _outside_change(found: Found) -> Entry:
-    if version := found.versions.of_digest(found.digest):
+def _outside_change(entries: list[Entry], found: Found) -> Entry:
+    """The alias as a hand has left it; of twins, byte for byte, it names the one that served before."""
+    served = (entry.version for entry in reversed(entries) if entry.action in SERVING and entry.alias == found.digest)
+    if version := found.versions.of_digest(found.digest, likely=next(served, "")):
         reason = "the alias was changed by hand"
         return found.entry("changed outside", version, reason, actor=OUTSIDE, alias=found.digest)
     reason = "the alias is not a registered model" if found.digest else "the alias is gone"

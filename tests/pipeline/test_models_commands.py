@@ -106,6 +106,16 @@ def test_verify_names_what_is_damaged(deployment):
     assert "scorer.npz" in refused.err
 
 
+def test_verify_names_an_alias_that_is_no_model(deployment):
+    deployment.registry.alias.path.write_bytes(b"damaged")
+    rows = deployment.run("models", "verify", "--json").expect(1).json
+    assert [row["sound"] for row in rows] == [False, True, True]
+    assert rows[0]["version"] == "production_latest"
+    assert "is no registered model" in rows[0]["problems"]
+    one = rows[1]["version"]
+    assert len(deployment.run("models", "verify", one, "--json").expect().json) == 1
+
+
 def test_a_damaged_production_model_is_the_first_thing_that_status_names(deployment):
     serving, _ = both(deployment)
     (deployment.registry.root / serving / "scorer.npz").unlink()

@@ -11,6 +11,8 @@ import time
 import pytest
 from http_world import World, bits, metric, people, until
 
+from churn_serving.model_watch import ModelWatch
+
 VALUES = {"active_days_7d": 2.0, "minutes_30d": 33.3, "is_paid": 1.0, "plan": "pro", "trend": -0.5}
 BODY = {"user_id": "a", "features": VALUES}
 PROPAGATION = 5.0
@@ -273,6 +275,33 @@ def test_a_model_that_was_refused_is_taken_up_once_its_files_are_repaired(served
     until(lambda: degraded(served.http))
     aside.rename(path)
     until_serving(served.http, served.second)
+
+
+def test_a_twin_that_is_promoted_is_the_version_that_answers(served):
+    """A retrain on the same data gives the same bytes: only the history tells which version they serve as."""
+    twin = served.register(1, artifact=served.artifact(served.first).read_bytes())
+    assert served.artifact(twin).read_bytes() == served.alias.read_bytes()
+    served.promote(twin)
+    until_serving(served.http, twin)
+    assert degraded(served.http) == []
+    served.registry.rollback(actor="tests")
+    until_serving(served.http, served.first)
+
+
+def test_a_twin_that_cannot_be_loaded_does_not_replace_the_one_that_serves(world):
+    first = world.serve_new(1)
+    twin = world.register(1, artifact=world.artifact(first).read_bytes())
+    watch = ModelWatch(world.registry)
+    assert watch.poll()
+    world.promote(twin)
+    path = next((world.registry.root / twin).glob("*.npz"))
+    aside = path.rename(world.root / "aside.npz")
+    for _ in range(3):
+        assert not watch.poll()
+    assert (watch.current.version, path.name in watch.problem) == (first, True)
+    aside.rename(path)
+    assert watch.poll(at_once=True)
+    assert (watch.current.version, watch.problem) == (twin, None)
 
 
 # --- cold starts

@@ -392,3 +392,15 @@ def test_a_twin_of_the_production_model_is_not_taken_for_it(registry: Registry) 
     newest = make.register(registry, 3)
     registry.promote(newest, actor="test", reason="because", instead_of=serving)
     assert registry.production().version == newest
+
+
+def test_a_twin_that_is_copied_by_hand_has_the_name_under_which_it_served(registry: Registry) -> None:
+    """It keeps that name when the copy is found out and written down."""
+    first = make.register(registry, 1, content=b"the same bytes")
+    for version in (first, make.register(registry, 2)):
+        registry.promote(version, actor="test", reason="because")
+    twin = make.register(registry, 1, content=b"the same bytes")
+    shutil.copy(registry.models / f"{twin}.joblib", registry.alias.path)
+    assert registry.production().version == first
+    assert [(entry.action, entry.version) for entry in registry.reconcile()] == [("changed outside", first)]
+    assert registry.production().version == first
