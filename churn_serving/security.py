@@ -191,7 +191,8 @@ def refuse_open_listen(host: str, *, has_keys: bool, allow_anonymous: bool) -> N
         return
     raise OpenListenError(
         f"listening on {host!r} without API keys would let everybody on the network read users' risks: give a key "
-        "file, listen on 127.0.0.1, or allow anonymous use in the settings"
+        "file (serving.api_keys_file), listen on 127.0.0.1 (serving.host), or say that everybody may ask "
+        "(serving.allow_anonymous: true)"
     )
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Path 3 of the runbook on a real cluster of one node, from nothing to its emergencies; run by hand, a quarter of an hour.
+# Path 3 of the runbook on a real cluster of one node, from nothing to its emergencies; run by hand, ten to fifteen minutes.
 # It makes the namespace churn-mlops, and leaves it. Each step says what was seen and how long it took; the first that
 # fails ends it.
 #
@@ -246,8 +246,8 @@ daemon_killed_during_a_run() {
 database_restarted() {
   k delete pod churn-postgres-0
   rolled_out statefulset/churn-postgres
-  local run
-  eventually 120 launched retrain_job   # the webserver's open connections fail once each
+  eventually 120 database_answers
+  local run; run=$(launch retrain_job)
   run_in_a_pod "$run"
 }
 the_loop() { # people change, the daemon notices by itself, and the service answers with a model of its own choice

@@ -42,7 +42,10 @@ launch() { # launch JOB: the id of a run that waits in the queue
   graphql '{"query": "mutation {launchRun(executionParams: {selector: {repositoryLocationName: \"churn\", repositoryName: \"__repository__\", jobName: \"'"$1"'\"}}) {__typename ... on LaunchRunSuccess {run {runId}} ... on PythonError {message}}}"}' \
     | field '["data"]["launchRun"]["run"]["runId"]'
 }
-launched() { run=$(launch "$1") && [[ -n $run ]]; } # launched JOB: sets `run`, for what may fail at first
+database_answers() { # by each of the webserver's connections: one that the database has closed fails once, also amid a launch
+  graphql '{"query": "{runsOrError(limit: 1) {... on Runs {results {eventConnection(limit: 1) {events {__typename}}}}} schedulesOrError(repositorySelector: {repositoryName: \"__repository__\", repositoryLocationName: \"churn\"}) {... on Schedules {results {scheduleState {ticks(limit: 1) {id}}}}}}"}' \
+    | grep -q '"ticks"'
+}
 status() { graphql '{"query": "{runOrError(runId: \"'"$1"'\") {... on Run {status}}}"}' | field '["data"]["runOrError"]["status"]'; }
 ended() { # ended RUN: well; if not well, that is told at once
   local state; state=$(status "$1")

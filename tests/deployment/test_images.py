@@ -289,6 +289,7 @@ class TestEntrypoint:
         done = docker("run", "--rm", *mount("/app/config"), image["api"], check=False)
         assert done.returncode == 1
         assert "without API keys" in done.stderr
+        assert "serving.api_keys_file" in done.stderr
 
     def test_any_uid_may_run_a_command(self, image):
         done = docker("run", "--rm", "--user", "54321:54321", *docker_engine.HARDENED, image["ml"], "churn", "--help")
